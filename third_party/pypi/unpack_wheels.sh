@@ -4,25 +4,32 @@
 # Use: unpack_wheels.sh REQUIREMENTS.txt
 set -eu
 requirements=$1
-key=$(sha256sum "$requirements" "$0" | sha256sum | cut -c1-32)
+layout=1  # raise it when a change below changes what is unpacked
+key=$( (echo "layout $layout"; grep -v '^ *\(#\|$\)' "$requirements") | sha256sum | cut -c1-32)
 cache=${URSA_CACHE:-$HOME/.cache/ursa}/wheels
 folder=$cache/$key
 if [ ! -e "$folder/.complete" ]; then
   mkdir -p "$cache"
+  exec 9> "$cache/.lock.$key"
+  flock 9  # another build may be first
+fi
+if [ ! -e "$folder/.complete" ]; then
   scratch=$(mktemp -d "$cache/.new.XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
+  trap 'exit 130' INT TERM
   platforms="--platform=any --platform=manylinux1_x86_64 --platform=manylinux2014_x86_64"
   for n in $(seq 5 28); do platforms="$platforms --platform=manylinux_2_${n}_x86_64"; done  # pip matches N exactly
   # shellcheck disable=SC2086
-  python3 -m pip download --quiet --no-deps --require-hashes --only-binary=:all: --python-version=3.12 \
-    $platforms -d "$scratch/wheels" -r "$requirements" >&2
+  python3 -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps --require-hashes \
+    --only-binary=:all: --python-version=3.12 $platforms -d "$scratch/wheels" -r "$requirements" >&2
   mkdir "$scratch/tree"
   for wheel in "$scratch"/wheels/*.whl; do
     # torch/include/google holds an old protobuf that would hide the system's.
     unzip -q -o "$wheel" -d "$scratch/tree" -x 'torch/include/google/*' 'torch/*.py' >&2 || [ $? -eq 11 ]
+    rm "$wheel"
   done
   touch "$scratch/tree/.complete"
   rm -rf "$folder"
-  mv "$scratch/tree" "$folder" 2>/dev/null || [ -e "$folder/.complete" ]  # another build may have been first
+  mv "$scratch/tree" "$folder"
 fi
 echo "$folder"
