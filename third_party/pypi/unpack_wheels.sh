@@ -1,13 +1,16 @@
 #!/bin/sh
 # Downloads the wheels that a requirements file pins by hash, unpacks them once into a cache in the home folder, and prints
 # the folder. A second call with the same pins finds the folder and downloads nothing.
-# Use: unpack_wheels.sh REQUIREMENTS.txt
+# Use: unpack_wheels.sh [--is-there] REQUIREMENTS.txt; with --is-there, only says by its exit status whether the folder exists.
 set -eu
+is_there=
+if [ "$1" = --is-there ]; then is_there=1; shift; fi
 requirements=$1
 layout=1  # raise it when a change below changes what is unpacked
 key=$( (echo "layout $layout"; grep -v '^ *\(#\|$\)' "$requirements") | sha256sum | cut -c1-32)
 cache=${URSA_CACHE:-$HOME/.cache/ursa}/wheels
 folder=$cache/$key
+if [ -n "$is_there" ]; then test -e "$folder/.complete"; exit; fi
 if [ ! -e "$folder/.complete" ]; then
   mkdir -p "$cache"
   exec 9> "$cache/.lock.$key"
