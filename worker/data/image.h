@@ -1,0 +1,43 @@
+// Pictures in memory: 8-bit RGB, rows from top to bottom, interleaved channels (height x width x 3), no padding.
+#ifndef URSA_WORKER_DATA_IMAGE_H_
+#define URSA_WORKER_DATA_IMAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace ursa {
+
+struct RgbImage {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> pixels;  // height * width * 3
+
+  RgbImage() = default;
+  RgbImage(int image_width, int image_height) { Reset(image_width, image_height); }
+
+  // Changes the size; the pixels' values are then unspecified. Memory is kept where it suffices.
+  void Reset(int new_width, int new_height) {
+    width = new_width;
+    height = new_height;
+    pixels.resize(static_cast<size_t>(width) * height * 3);
+  }
+  uint8_t* Row(int y) { return pixels.data() + static_cast<size_t>(y) * width * 3; }
+  const uint8_t* Row(int y) const { return pixels.data() + static_cast<size_t>(y) * width * 3; }
+};
+
+// A rectangle in pixels. Left and top may be negative, and the far sides may exceed an image, where padding is meant.
+struct PixelBox {
+  int left = 0;
+  int top = 0;
+  int width = 0;
+  int height = 0;
+};
+
+inline bool operator==(const PixelBox& a, const PixelBox& b) {
+  return a.left == b.left && a.top == b.top && a.width == b.width && a.height == b.height;
+}
+
+}  // namespace ursa
+
+#endif  // URSA_WORKER_DATA_IMAGE_H_
