@@ -1,0 +1,129 @@
+// The training loop: for each phase, for each epoch, for each batch: forward, loss, backward, step; then validation.
+#ifndef URSA_WORKER_TRAIN_TRAINER_H_
+#define URSA_WORKER_TRAIN_TRAINER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "worker/comm/collective.h"
+#include "worker/nn/model.h"
+#include "worker/train/batch_source.h"
+#include "worker/train/checkpoint.h"
+#include "worker/train/early_stopping.h"
+#include "worker/train/loss.h"
+#include "worker/train/optimizer.h"
+#include "worker/train/phase.h"
+
+namespace ursa {
+
+// `step` and `epoch` count through all phases. A point that is emitted again after a resume has the same value as the
+// first time (bit for bit), and replaces it.
+struct MetricPoint {
+  std::string name;   // "train_loss" at every step (smoothed, de-biased); "valid_loss" and the metrics at epoch ends
+  int64_t step = 0;   // optimizer steps done
+  int64_t epoch = 0;  // the epoch in progress or just ended, from 0
+  double value = 0;
+};
+
+struct EpochSummary {
+  int64_t epoch = 0;  // from 0
+  int64_t step = 0;
+  std::map<std::string, double> metrics;  // train_loss, valid_loss, chosen metrics
+  absl::Duration duration;                // of training and validation; not reproducible, hence no metric point
+  int64_t num_valid_examples = 0;         // over all ranks
+  uint64_t valid_examples_hash = 0;       // sum over all ranks' examples of HashExample(index), modulo 2^64
+  bool is_best = false;
+};
+
+struct TrainProgress {
+  int64_t step = 0;
+  int64_t num_steps = 0;  // of the whole run
+  int64_t epoch = 0;
+  int64_t num_epochs = 0;
+  double examples_per_second = 0;  // over all ranks, over the last step
+  double data_wait_fraction = 0;   // of this rank's training time so far in this process: waiting for batches, 0..1
+};
+
+// Told of everything, on the training thread, on every rank (a task forwards rank 0's). Must return quickly.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void OnMetric(const MetricPoint& point) {}
+  virtual void OnStep(const TrainProgress& progress) {}
+  virtual void OnEpoch(const EpochSummary& summary) {}
+};
+
+// What somebody outside wants of the run, asked before each step. The strongest wish of any rank counts for all, and
+// takes effect on all ranks after the same step.
+enum class TrainControl { kContinue = 0, kCheckpoint = 1, kCheckpointAndStop = 2, kStop = 3 };
+
+struct TrainerOptions {
+  std::vector<Phase> phases;  // FineTunePhases(), or others
+  AdamOptions adam;
+  LossOptions loss;
+  std::vector<std::string> metrics = {"error_rate"};  // see ClassificationMetricNames()
+  std::optional<EarlyStoppingOptions> early_stopping;
+  std::string best_metric = "valid_loss";         // a column; lower is better if its name has "loss" or "error"
+  std::optional<int64_t> checkpoint_every_steps;  // >= 1
+  bool checkpoint_every_epoch = true;
+  uint64_t seed = 0;  // dropout draws at step s of rank r depend on (seed, s, r) only
+
+  // INVALID_ARGUMENT naming the field.
+  absl::Status Validate() const;
+};
+
+struct TrainResult {
+  enum class Outcome { kCompleted, kEarlyStopped, kStopped };
+  Outcome outcome = Outcome::kCompleted;
+  int64_t step = 0;
+  int64_t epoch = 0;                      // epochs completed
+  std::map<std::string, double> metrics;  // of the last validation
+};
+
+// Drives one rank of one run. Owns nothing of `Parts`; all must outlive it. Used by one thread, which becomes the
+// training thread; a second, its own, serialises and writes checkpoints: at most one is in flight, the next waits.
+// Lifecycle: Create -> [Restore] -> Run, once. No exception leaves it.
+class Trainer {
+ public:
+  struct Parts {
+    Model* model = nullptr;
+    BatchSource* batches = nullptr;
+    Collective* collective = nullptr;       // null: one rank
+    TrainObserver* observer = nullptr;      // may be null
+    CheckpointSink* checkpoints = nullptr;  // may be null; used on rank 0 only
+    std::function<TrainControl()> control;  // may be null
+    Clock* clock = Clock::Real();
+  };
+
+  // Errors: INVALID_ARGUMENT (options, a metric name, an early-stopping monitor that is no column).
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(Parts parts, TrainerOptions options);
+  ~Trainer();
+
+  // Continues from a checkpoint of a run with equal options, data and rank count: every later point and weight is the
+  // same, bit for bit, as without interruption. To be called on every rank with the same checkpoint. Errors: DATA_LOSS
+  // (damaged), INVALID_ARGUMENT (of another model or other phases).
+  absl::Status Restore(const Checkpoint& checkpoint);
+
+  // Trains to the end, to an early stop, or until told to stop. Returns after the last checkpoint has been written.
+  // Errors: of the batch source, of the sink, UNAVAILABLE (a peer died), DATA_LOSS (validation did not see each example
+  // exactly once), OUT_OF_RANGE (the loss is not finite), INTERNAL (torch).
+  absl::StatusOr<TrainResult> Run();
+
+ private:
+  class Impl;
+  explicit Trainer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ursa
+
+#endif  // URSA_WORKER_TRAIN_TRAINER_H_
