@@ -31,9 +31,9 @@ struct LoaderOptions {
   absl::Status Validate() const;
 };
 
-// This rank's part of a batch. Copies share the pixels; their memory goes back to the loader's pool with the last copy,
+// This rank's part of a batch, in host memory (worker/train has a `Batch` of tensors). Copies share the pixels; their memory goes back to the loader's pool with the last copy,
 // also after the loader has gone.
-struct Batch {
+struct HostBatch {
   std::shared_ptr<float> images;  // [size, height, width, 3] contiguous = a channels_last tensor [size, 3, H, W]
   std::vector<int64_t> labels;
   std::vector<int64_t> indices;  // into the example source
@@ -64,7 +64,7 @@ class Loader {
   // sequence is served ahead, over the end of an epoch too (in training); any other step is a seek. A part may be empty
   // in evaluation, when the last batch has fewer examples than there are ranks. Errors: OUT_OF_RANGE for no such step;
   // else that of the first example of the batch that failed, naming source and id. A failed step may be asked again.
-  absl::StatusOr<Batch> Get(int64_t epoch, int64_t step);
+  absl::StatusOr<HostBatch> Get(int64_t epoch, int64_t step);
 
   int64_t steps_per_epoch() const;
 
