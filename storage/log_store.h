@@ -1,0 +1,98 @@
+// What tasks print, by rank.
+#ifndef URSA_STORAGE_LOG_STORE_H_
+#define URSA_STORAGE_LOG_STORE_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "storage/keys.h"
+#include "storage/kv_store.h"
+
+namespace ursa {
+
+// A piece of what one rank printed in one attempt (one life of its process).
+struct LogPiece {
+  uint32_t attempt = 0;  // grows with each restart of the task
+  uint64_t offset = 0;   // of its first byte in all that the attempt printed
+  absl::Time time;       // to the microsecond
+  std::string bytes;     // any bytes; usually whole lines
+};
+
+// Logs keyed by (trial, rank) in order of arrival. Appending the same (attempt, offset) again stores nothing, so a
+// sender may repeat what it is not sure of. Each rank's log keeps its head and its tail: beyond the limit the oldest
+// pieces after the head go, and a mark with the number of lost bytes stands in their place. Borrows its store.
+// Thread-safe.
+//
+//   arrival numbers of an experiment:   1 .. head .. n | cut mark | k .. tail .. m      (per rank; numbers are shared
+//   by
+//                                                                                        all ranks of an experiment)
+class LogStore {
+ public:
+  struct Options {
+    uint64_t head_bytes = uint64_t{4} << 20;   // kept of the beginning of each rank's log
+    uint64_t tail_bytes = uint64_t{28} << 20;  // kept of its end; at most an eighth more for a while
+    uint64_t piece_bytes_max = uint64_t{1} << 20;
+    uint64_t read_bytes_max = uint64_t{4} << 20;  // of one answer, whatever limit is asked for
+  };
+
+  // `store` has passed CheckStoreFormat and outlives this.
+  LogStore(KvStore* store, const Options& options) : store_(store), options_(options) {}
+
+  // Stores what is new in `pieces`, which come in order of (attempt, offset). A piece of an older attempt than one
+  // already seen is dropped, one that overlaps what is there is trimmed, a gap is kept as a gap. All or none.
+  // INVALID_ARGUMENT: a piece over piece_bytes_max; otherwise the errors of KvStore::Write.
+  absl::Status Append(LogStreamKey stream, const std::vector<LogPiece>& pieces, Durability durability);
+
+  // Where a sender of `attempt` goes on: the offset up to which all has arrived; 0 for an attempt not yet seen.
+  absl::StatusOr<uint64_t> NextOffset(LogStreamKey stream, uint32_t attempt) const;
+
+  struct Entry {
+    uint64_t arrival = 0;
+    LogStreamKey stream;
+    LogPiece piece;
+    uint64_t num_lost_bytes = 0;  // > 0: the cut mark; `piece.bytes` is a line of text saying so
+  };
+  struct Query {
+    uint64_t experiment = 0;
+    std::optional<uint32_t> trial;  // absent: all trials
+    std::optional<uint32_t> rank;   // absent: all ranks
+    uint64_t after_arrival = 0;     // 0: from the beginning; else Page::last_arrival of the answer before
+    uint64_t bytes_max = uint64_t{1} << 20;
+  };
+  struct Page {
+    std::vector<Entry> entries;  // in order of arrival; at least one if there is any
+    uint64_t last_arrival = 0;   // pass it as after_arrival to go on, now or when more has come
+    bool more = false;           // bytes_max ended it
+  };
+  absl::StatusOr<Page> Read(const Query& query) const;
+
+  // Removes the logs of all trials of an experiment.
+  absl::Status DeleteExperiment(uint64_t experiment);
+
+ private:
+  struct StreamState;
+  struct PendingEntry;
+
+  absl::StatusOr<StreamState> ReadState(const KvReader& reader, LogStreamKey stream) const;
+  absl::StatusOr<uint64_t> LastArrival(uint64_t experiment) const;
+  absl::Status Cut(LogStreamKey stream, StreamState* state, WriteBatch* batch) const;
+
+  KvStore* const store_;
+  const Options options_;
+  // Held from the choice of an arrival number until its entry is visible: a reader that follows never misses one.
+  mutable absl::Mutex mu_;
+  std::map<uint64_t, uint64_t> last_arrival_ ABSL_GUARDED_BY(mu_);  // of experiments written since the start
+};
+
+}  // namespace ursa
+
+#endif  // URSA_STORAGE_LOG_STORE_H_
