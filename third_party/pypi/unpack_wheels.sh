@@ -27,10 +27,12 @@ if [ ! -e "$folder/.complete" ]; then
     --only-binary=:all: --python-version=3.12 $platforms -d "$scratch/wheels" -r "$requirements" >&2
   mkdir "$scratch/tree"
   for wheel in "$scratch"/wheels/*.whl; do
-    # torch/include/google holds an old protobuf that would hide the system's.
-    unzip -q -o "$wheel" -d "$scratch/tree" -x 'torch/include/google/*' 'torch/*.py' >&2 || [ $? -eq 11 ]
+    unzip -q -o "$wheel" -d "$scratch/tree" >&2
     rm "$wheel"
   done
+  # torch/include/google holds an old protobuf that would hide the system's; Python itself is not wanted.
+  rm -rf "$scratch/tree/torch/include/google"
+  find "$scratch/tree" -name '*.py' -delete
   touch "$scratch/tree/.complete"
   rm -rf "$folder"
   mv "$scratch/tree" "$folder"
