@@ -1,0 +1,60 @@
+// Recipes (ursa.v1.ExperimentSpec): parsing, checking, and resolving, which writes out every default. A resolved recipe
+// says all that decides what an experiment does.
+#ifndef URSA_EXPERIMENTS_SPEC_H_
+#define URSA_EXPERIMENTS_SPEC_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ursa/v1/recipe.pb.h"
+
+namespace ursa {
+
+// Parses a recipe's text. `subject` starts each error, usually the file's name. Field values are not judged.
+// Errors: INVALID_ARGUMENT with line and column, see ParseTextproto.
+absl::StatusOr<v1::ExperimentSpec> ParseRecipe(std::string_view subject, std::string_view text);
+
+// Applies `--set` assignments in order, see SetField. Errors: INVALID_ARGUMENT.
+absl::Status ApplyOverrides(const std::vector<std::string>& assignments, v1::ExperimentSpec* spec);
+
+// What is known at submit beside the recipe.
+struct ResolveContext {
+  std::string dataset;    // the version that spec.dataset() names now: "bears@3"
+  int64_t num_train = 0;  // its training examples
+  int64_t num_valid = 0;
+  int64_t num_classes = 0;
+  int32_t cluster_slots = 0;  // of all workers that are alive
+  int32_t worker_slots = 1;   // of the machine type that will run it
+  int32_t worker_cores = 1;
+  std::string device;   // cpu or cuda
+  std::string simd;     // x86-64-v2, avx2, avx512
+  std::string version;  // of Ursa's binaries
+};
+
+// Everything that a recipe can get wrong by itself. Errors: INVALID_ARGUMENT: field path, value, what is allowed.
+absl::Status ValidateRecipe(const v1::ExperimentSpec& spec);
+
+// Validates, then writes out all defaults, the dataset version and `execution`.
+// Errors: as ValidateRecipe; FAILED_PRECONDITION: more slots than the cluster has, fewer training images than a batch,
+// no validation image, fewer than two classes; each with both numbers.
+absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& spec, const ResolveContext& context);
+
+// Of a resolved recipe. A training epoch has floor(num_train / batch_size) optimizer steps (the loader drops the last,
+// partial batch); epochs and steps count through all phases.
+int64_t StepsPerEpoch(const v1::ExperimentSpec& resolved, int64_t num_train);
+int32_t NumEpochs(const v1::ExperimentSpec& resolved);
+int64_t NumSteps(const v1::ExperimentSpec& resolved, int64_t num_train);
+
+// Whether a smaller value of the metric is the better one: names with "loss" or "error".
+bool LowerIsBetter(std::string_view metric);
+
+// Architectures a recipe may name, in the order of recipe.proto.
+const std::vector<std::string>& Architectures();
+
+}  // namespace ursa
+
+#endif  // URSA_EXPERIMENTS_SPEC_H_
