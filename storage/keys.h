@@ -128,7 +128,8 @@ std::optional<LogStreamKey> ParseLogStreamStateKey(std::string_view key);
 // All of `prefix` (kMetric, kLogEntry or kLogStream) that belongs to an experiment.
 KeyRange ExperimentRange(KeyPrefix prefix, uint64_t experiment);
 
-// All three are 64 lower-case hex digits.
+// All are 64 lower-case hex digits.
+std::string PredictionSourcePrefix(std::string_view artifact_hex, std::string_view transforms_hex);
 std::string PredictionKey(std::string_view artifact_hex, std::string_view transforms_hex, std::string_view example_hex);
 
 // Writes the format record into a store that has none and nothing else, or checks the one that is there. To be called

@@ -20,9 +20,9 @@
 
 namespace ursa {
 
-// For tests and simulation: deterministic, no threads of its own. Views are copy-on-write maps, so a write while a
-// snapshot or an iterator lives copies the map (not the values): small stores only. Thread-safe. Snapshots, iterators
-// and loads keep their view after Crash().
+// For tests and simulation: deterministic, no threads of its own. Views are copy-on-write maps: the first write
+// after a snapshot or an iterator was made copies the map (not the values), so this is for small stores. Thread-safe.
+// Snapshots, iterators and loads keep their view after Crash().
 class MemoryKvStore : public KvStore {
  public:
   MemoryKvStore();
@@ -63,11 +63,12 @@ class MemoryKvStore : public KvStore {
   absl::Status CommitLoad(WriteBatch batch);
   absl::Status CheckFaults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::shared_ptr<const Map> View() const;
-  // The current map, copied first if a view shares it.
+  // The current map, copied first if a view may share it.
   Map* MutableCurrent() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;
   std::shared_ptr<Map> current_ ABSL_GUARDED_BY(mu_);
+  mutable bool current_is_shared_ ABSL_GUARDED_BY(mu_) = false;
   Map synced_ ABSL_GUARDED_BY(mu_);                   // what a power failure leaves, without `unsynced_`
   std::vector<Entry> unsynced_ ABSL_GUARDED_BY(mu_);  // since the last synced write, in order
   int64_t writes_until_failure_ ABSL_GUARDED_BY(mu_) = 0;
