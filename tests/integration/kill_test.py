@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""kill -9 of a rank, of the coordinator and of the worker in the middle of training: the job ends bit-equal to undisturbed."""
+
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "tools")]
+sys.dont_write_bytecode = True
+from cluster import Cluster, draw_stripes, wait_until, write_recipe  # noqa: E402
+import xml_report  # noqa: E402
+
+ENDED = ("COMPLETED", "ERROR", "CANCELED")
+COMPARED = ("train_loss", "valid_loss", "error_rate", "accuracy")
+
+
+def train(kills):
+    """Trains on two ranks; at every fifth step kills the next program. Returns metric points, artifact hash, what `show` said."""
+    with tempfile.TemporaryDirectory() as scratch, Cluster() as ursa:
+        draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
+        ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
+        job = ursa.ok("experiment", "create", write_recipe(scratch, "stripes", epochs=4))["experiment_id"]
+        waiting, next_step, resumed, shown = list(kills), 5, set(), None
+
+        def ended():
+            nonlocal next_step, shown
+            answer = ursa.run("experiment", "show", job)
+            if answer.status != 0:
+                return False
+            shown = answer
+            resumed.add(answer["resumed_from_step"])
+            if answer["state"] in ENDED:
+                return True
+            if waiting and answer["step"] >= next_step and ursa.kill(waiting[0]):
+                next_step = answer["step"] + 5
+                if waiting.pop(0) != "ursa-task":
+                    ursa.up()
+            return False
+
+        wait_until(ended, 240, f"the end of {job}")
+        points = {(p["name"], p["step"]): p["value"] for p in ursa.ok("experiment", "metrics", job)["points"] if p["name"] in COMPARED}
+        version = ursa.ok("model", "register", "stripes", "--experiment", job, "--checkpoint", "last")
+        assert ursa.ok("audit", "verify")["ok"] is True
+        return {"state": shown["state"], "reason": shown["reason"], "restarts": shown["restarts"], "resumed": resumed, "left": waiting,
+                "points": points, "artifact": version["artifact_hash"]}
+
+
+class KillTest(unittest.TestCase):
+    def test_a_killed_run_ends_bit_equal(self):
+        calm = train([])
+        storm = train(["ursa-task", "ursa-coordinator", "ursa-worker"])
+        self.assertEqual((calm["state"], storm["state"]), ("COMPLETED", "COMPLETED"), storm["reason"])
+        self.assertEqual(storm["left"], [], "every planned kill is made")
+        self.assertEqual(calm["restarts"], 0)
+        self.assertGreaterEqual(storm["restarts"], 1)
+        self.assertGreater(max(storm["resumed"]), 0, "it resumed, not started afresh")
+        self.assertGreaterEqual(len(calm["points"]), 40)
+        self.assertEqual(calm["points"], storm["points"])
+        self.assertEqual(calm["artifact"], storm["artifact"])
+
+
+if __name__ == "__main__":
+    xml_report.main()
