@@ -157,6 +157,7 @@ class BannedTest(unittest.TestCase):
         self.assertEqual([], rules_of("base/rng.h", good))
         self.assertEqual(["header-guard"], rules_of("base/ids.h", good))
         self.assertEqual(["header-guard"], rules_of("base/ids.h", "#pragma once\n"))
+        self.assertEqual([], rules_of("base/ids.h", '#ifndef NAME\n#error "included by a.cc and b.cc"\n#endif\n'))
 
 
 class LengthTest(unittest.TestCase):
