@@ -1,0 +1,43 @@
+#include "client/lib/rpc.h"
+
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/digest.h"
+
+namespace ursa {
+
+Client::Rpc::Rpc(ClientOptions client_options, const std::shared_ptr<grpc::Channel>& shared_channel)
+    : options(std::move(client_options)),
+      channel(shared_channel),
+      cluster(shared_channel),
+      blobs(shared_channel),
+      datasets(shared_channel),
+      experiments(shared_channel),
+      registry(shared_channel),
+      evaluations(shared_channel),
+      comparisons(shared_channel),
+      predictions(shared_channel),
+      next_seed_(std::strtoull(RandomHex(8).c_str(), nullptr, 16)) {}
+
+std::unique_ptr<grpc::ClientContext> Client::Rpc::NewContext(bool is_stream) {
+  auto context = std::make_unique<grpc::ClientContext>();
+  if (!options.token.empty()) context->AddMetadata("authorization", "Bearer " + options.token);
+  if (!is_stream) context->set_deadline(absl::ToChronoTime(clock->Now() + options.call_timeout));
+  return context;
+}
+
+absl::Status Client::Rpc::ToStatus(const grpc::Status& status) {
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && channel->GetState(false) != GRPC_CHANNEL_READY)
+    return UnreachableError(options.server, status.error_message());
+  return FromGrpcStatus(status);
+}
+
+Patience Client::Rpc::NewPatience(absl::Duration patience) { return Patience(clock, patience, next_seed_++); }
+
+GrowingWait Client::Rpc::NewWait() { return GrowingWait(clock, next_seed_++); }
+
+std::string Client::Rpc::NewRequestId() { return RandomHex(16); }
+
+}  // namespace ursa

@@ -1,0 +1,65 @@
+// Calls that stay open while an experiment runs: watching it, reading its logs. Each goes on where it was when the
+// connection breaks.
+#include <functional>
+
+#include "absl/strings/str_cat.h"
+#include "client/lib/client.h"
+#include "client/lib/rpc.h"
+
+namespace ursa {
+
+absl::StatusOr<v1::Experiment> Client::WatchExperiment(const std::string& name,
+                                                       const std::function<void(const v1::Experiment&)>& on_change) {
+  v1::WatchExperimentRequest request;
+  request.set_name(name);
+  Patience tries = rpc_->NewPatience(rpc_->options.watch_patience);
+  for (;;) {
+    const auto context = rpc_->NewContext(/*is_stream=*/true);
+    const auto reader = rpc_->experiments.WatchExperiment(context.get(), request);
+    v1::Experiment now;
+    while (reader->Read(&now)) {
+      tries.Succeeded();
+      if (on_change) on_change(now);
+      if (HasEnded(now.state())) {
+        context->TryCancel();
+        reader->Finish();
+        return now;
+      }
+    }
+    const grpc::Status status = reader->Finish();
+    // A server that stops in good order ends its streams with OK or CANCELLED: the experiment has not ended by that.
+    const bool broken = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                        status.error_code() == grpc::StatusCode::CANCELLED;
+    if (!broken) return rpc_->ToStatus(status);
+    if (!tries.WaitForNextTry()) {
+      if (status.ok()) return absl::UnavailableError(absl::StrCat(name, ": the server ends the watch again and again"));
+      return rpc_->ToStatus(status);
+    }
+  }
+}
+
+absl::Status Client::ReadLogs(const std::string& parent, std::optional<int> rank, bool follow,
+                              const std::function<void(const v1::ReadLogsResponse&)>& on_lines) {
+  v1::ReadLogsRequest request;
+  request.set_parent(parent);
+  if (rank.has_value()) request.set_rank(*rank);
+  request.set_follow(follow);
+  Patience tries = rpc_->NewPatience(follow ? rpc_->options.watch_patience : rpc_->options.patience);
+  for (;;) {
+    const auto context = rpc_->NewContext(/*is_stream=*/true);
+    const auto reader = rpc_->experiments.ReadLogs(context.get(), request);
+    v1::ReadLogsResponse response;
+    while (reader->Read(&response)) {
+      tries.Succeeded();
+      if (!response.page_token().empty()) request.set_page_token(response.page_token());
+      on_lines(response);
+    }
+    const grpc::Status status = reader->Finish();
+    if (status.ok()) return absl::OkStatus();
+    const bool broken = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                        (follow && status.error_code() == grpc::StatusCode::CANCELLED);
+    if (!broken || !tries.WaitForNextTry()) return rpc_->ToStatus(status);
+  }
+}
+
+}  // namespace ursa
