@@ -123,8 +123,7 @@ class BlobStore {
   absl::StatusOr<std::optional<BlobRecord>> ReadRecord(std::string key, std::string_view hash) const;
   absl::StatusOr<BlobRecord> ReadVisible(std::string_view hash) const;
   absl::Status CheckHashes(const std::vector<std::string>& hashes) const;
-  absl::StatusOr<BlobRecord> StartUpload(std::string_view hash, uint64_t size_bytes,
-                                         const std::optional<BlobRecord>& stale);
+  absl::StatusOr<BlobRecord> StartUpload(std::string_view hash, uint64_t size_bytes);
   // Removes the upload's record and chunks together with `batch`. The caller has a claim on `hash`.
   absl::Status DropUpload(std::string_view hash, const BlobRecord& record, WriteBatch batch);
   uint64_t TakePlaces(uint64_t num_places);

@@ -44,14 +44,14 @@ class BlobWriter {
   // Hashes the chunks that are stored and moves to their end.
   absl::Status Resume();
   absl::Status CheckCurrent() const;
-  std::string NextChunkKey() const;
 
   BlobStore* const store_;
   const std::string hash_;
   const BlobStore::BlobRecord record_;
   uint64_t offset_ = 0;
-  std::string chunk_;  // bytes not yet stored: fewer than chunk_bytes, except at the end of the blob
+  std::string chunk_;  // not yet stored: fewer than chunk_bytes, except at the end of the blob
   Sha256 sha256_;
+  std::optional<bool> hash_is_right_;  // once Commit() has looked; it may be called again after a failed write
   bool finished_ = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,16 +45,20 @@ class MetricLog {
     TrialKey trial;
     std::string name;  // empty: all names, sorted by (name, step)
     uint64_t begin_step = 0;
-    uint64_t end_step = std::numeric_limits<uint64_t>::max();  // exclusive
-    int64_t limit = 100'000;                                   // points at most, of the whole answer
-    // Goes on after the last point of the answer before. `after_name` is used with all names only.
-    std::string after_name;
-    uint64_t after_step = 0;
+    uint64_t last_step = std::numeric_limits<uint64_t>::max();  // inclusive
+    int64_t limit = 100'000;                                    // points at most, of the whole answer; >= 1
+    // Goes on after the last point of the answer before. With a `name` given only the step counts.
+    struct Position {
+      std::string name;
+      uint64_t step = 0;
+    };
+    std::optional<Position> after;
   };
   struct Page {
     std::vector<MetricPoint> points;
     bool more = false;  // the limit ended it
   };
+  // INVALID_ARGUMENT: a bad name or limit.
   absl::StatusOr<Page> Read(const Query& query) const;
 
   // The point of the greatest step of each metric, sorted by name.
@@ -66,6 +71,8 @@ class MetricLog {
   absl::Status DeleteExperiment(uint64_t experiment);
 
  private:
+  static absl::StatusOr<std::vector<std::string>> ListNames(const KvReader& view, TrialKey trial);
+
   KvStore* const store_;
   const Options options_;
 };

@@ -172,7 +172,8 @@ class RocksLoad : public SortedLoad {
  public:
   RocksLoad(rocksdb::DB* db, const rocksdb::Options& options, std::string path_stem, uint64_t file_bytes)
       : db_(db), options_(options), path_stem_(std::move(path_stem)), file_bytes_(file_bytes) {
-    options_.compression = rocksdb::kNoCompression;  // bulk bytes are pictures and weights
+    options_.compression = rocksdb::kNoCompression;                        // bulk bytes are pictures and weights
+    options_.bottommost_compression = rocksdb::kDisableCompressionOption;  // or it would win
   }
 
   ~RocksLoad() override {

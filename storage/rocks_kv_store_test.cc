@@ -80,11 +80,14 @@ TEST(RocksKvStoreTest, SecondOpenSaysInUse) {
               HasSubstr("data folder " + folder.path() + ": cannot open, it is in use by another coordinator"));
 }
 
-// Runs `body` in another process; its return value is the exit status.
+// Runs `body` in another process, which ends by _exit within it; returns the exit status.
 template <typename Body>
 int InChild(const Body& body) {
   const pid_t child = fork();
-  if (child == 0) _exit(body());
+  if (child == 0) {
+    body();
+    _exit(100);
+  }
   int status = 0;
   EXPECT_EQ(waitpid(child, &status, 0), child);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -113,18 +116,18 @@ TEST(RocksKvStoreTest, AnotherProcessSaysInUse) {
   EXPECT_TRUE(RocksKvStore::Open(folder.path(), {}).ok());
 }
 
-// _exit without closing is what kill -9 leaves.
+// _exit before anything is closed is what kill -9 leaves.
 TEST(RocksKvStoreTest, AllWritesSurviveTheDeathOfTheProcess) {
   TemporaryFolder folder;
   ASSERT_EQ(InChild([&folder] {
               auto store = RocksKvStore::Open(folder.path(), {});
-              if (!store.ok()) return 1;
-              if (!Put(store->get(), {{"a", "synced"}}, Durability::kSynced).ok()) return 2;
+              if (!store.ok()) _exit(1);
+              if (!Put(store->get(), {{"a", "synced"}}, Durability::kSynced).ok()) _exit(2);
               const auto load = (*store)->NewSortedLoad();
-              if (!load->Add("b", "loaded").ok() || !load->Commit().ok()) return 3;
-              if (!Put(store->get(), {{"c", "buffered"}}, Durability::kBuffered).ok()) return 4;
+              if (!load->Add("b", "loaded").ok() || !load->Commit().ok()) _exit(3);
+              if (!Put(store->get(), {{"c", "buffered"}}, Durability::kBuffered).ok()) _exit(4);
               const auto unfinished = (*store)->NewSortedLoad();
-              return unfinished->Add("d", "unfinished").ok() ? 0 : 5;
+              _exit(unfinished->Add("d", "unfinished").ok() ? 0 : 5);
             }),
             0);
   EXPECT_FALSE(std::filesystem::is_empty(folder.path() + "/loads"));
@@ -139,8 +142,8 @@ TEST(RocksKvStoreTest, TornLastRecordOfTheLogIsForgotten) {
   TemporaryFolder folder;
   ASSERT_EQ(InChild([&folder] {
               auto store = RocksKvStore::Open(folder.path(), {});
-              if (!store.ok() || !Put(store->get(), {{"a", "1"}}).ok()) return 1;
-              return Put(store->get(), {{"b", std::string(1000, 'b')}}).ok() ? 0 : 2;
+              if (!store.ok() || !Put(store->get(), {{"a", "1"}}).ok()) _exit(1);
+              _exit(Put(store->get(), {{"b", std::string(1000, 'b')}}).ok() ? 0 : 2);
             }),
             0);
   for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
