@@ -85,7 +85,6 @@ struct BatchScratch {
   std::vector<uint32_t> packed_bytes;  // the 8-bit input as padded RGBx words
   std::vector<float> packed_floats;
   std::vector<float> row;
-  std::vector<float> x, y;
 };
 
 // How the float stage ends: value * scale + offset per channel.

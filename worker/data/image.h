@@ -8,10 +8,13 @@
 
 namespace ursa {
 
+// Vector code may read and write this many bytes past a picture's last pixel; their values mean nothing.
+inline constexpr size_t kPixelSlackBytes = 16;
+
 struct RgbImage {
   int width = 0;
   int height = 0;
-  std::vector<uint8_t> pixels;  // height * width * 3
+  std::vector<uint8_t> pixels;  // height * width * 3, then kPixelSlackBytes
 
   RgbImage() = default;
   RgbImage(int image_width, int image_height) { Reset(image_width, image_height); }
@@ -20,8 +23,9 @@ struct RgbImage {
   void Reset(int new_width, int new_height) {
     width = new_width;
     height = new_height;
-    pixels.resize(static_cast<size_t>(width) * height * 3);
+    pixels.resize(NumBytes() + kPixelSlackBytes);
   }
+  size_t NumBytes() const { return static_cast<size_t>(width) * height * 3; }
   uint8_t* Row(int y) { return pixels.data() + static_cast<size_t>(y) * width * 3; }
   const uint8_t* Row(int y) const { return pixels.data() + static_cast<size_t>(y) * width * 3; }
 };

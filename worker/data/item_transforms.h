@@ -69,8 +69,10 @@ struct CropPlan {
 // and y; RandomResizedCrop up to ten pairs of area and log ratio, then two Integer.
 CropPlan PlanCrop(const ItemTransform& transform, int width, int height, TransformMode mode, Draws* draws);
 
-// Carries a plan out. `output` must not be `image`.
-void ApplyCrop(const RgbImage& image, const CropPlan& plan, ResizeScratch* scratch, RgbImage* output);
+// Carries a plan out. `output` must not be `image`. RESOURCE_EXHAUSTED if padding would need a window of more than
+// kWindowPixelsMax (a very long and thin picture); no other error.
+inline constexpr int64_t kWindowPixelsMax = 178'956'970;
+absl::Status ApplyCrop(const RgbImage& image, const CropPlan& plan, ResizeScratch* scratch, RgbImage* output);
 
 }  // namespace ursa
 

@@ -31,8 +31,8 @@ struct LoaderOptions {
   absl::Status Validate() const;
 };
 
-// This rank's part of a batch, in host memory (worker/train has a `Batch` of tensors). Copies share the pixels; their memory goes back to the loader's pool with the last copy,
-// also after the loader has gone.
+// This rank's part of a batch, in host memory (worker/train has a `Batch` of tensors). Copies share the pixels; their
+// memory goes back to the loader's pool with the last copy, also after the loader has gone.
 struct HostBatch {
   std::shared_ptr<float> images;  // [size, height, width, 3] contiguous = a channels_last tensor [size, 3, H, W]
   std::vector<int64_t> labels;

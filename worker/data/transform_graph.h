@@ -45,9 +45,14 @@ struct TransformScratch {
 int64_t NumOutputValues(const TransformGraph& graph);
 
 // Applies the whole graph to a decoded image and writes float32 [height, width, 3] (one image of a channels_last tensor
-// [N, 3, H, W]) to `output`. `draws` are used in training only and may be null in evaluation.
-void ApplyTransforms(const TransformGraph& graph, const RgbImage& image, TransformMode mode, Draws* draws,
-                     TransformScratch* scratch, float* output);
+// [N, 3, H, W]) to `output`. `draws` are used in training only and may be null in evaluation. Errors: those of
+// ApplyCrop.
+absl::Status ApplyTransforms(const TransformGraph& graph, const RgbImage& image, TransformMode mode, Draws* draws,
+                             TransformScratch* scratch, float* output);
+
+// The item transform alone; `item` gets the graph's output size. Errors: those of ApplyCrop.
+absl::Status ApplyItem(const TransformGraph& graph, const RgbImage& image, TransformMode mode, Draws* draws,
+                       ResizeScratch* scratch, RgbImage* item);
 
 // The part after the item transform, for callers that keep its output: `item` has the graph's output size. In training
 // `draws` must have been used for the item transform before.

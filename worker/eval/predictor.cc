@@ -48,9 +48,9 @@ absl::StatusOr<std::vector<Predictor::Output>> Predictor::Predict(const std::vec
   for (size_t i = 0; i < pictures.size(); ++i) {
     outputs[i].status = DecodeImage(pictures[i], limits_, &image);
     if (!outputs[i].status.ok()) continue;
-    ApplyTransforms(graph_, image, TransformMode::kEvaluation, nullptr, &scratch_,
-                    pixels.get() + num_values * readable.size());
-    readable.push_back(i);
+    outputs[i].status = ApplyTransforms(graph_, image, TransformMode::kEvaluation, nullptr, &scratch_,
+                                        pixels.get() + num_values * readable.size());
+    if (outputs[i].status.ok()) readable.push_back(i);
   }
   if (readable.empty()) return outputs;
   try {
