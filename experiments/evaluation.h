@@ -4,6 +4,7 @@
 #define URSA_EXPERIMENTS_EVALUATION_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -37,11 +38,15 @@ std::vector<float> Softmax(const float* logits, int32_t num_classes);
 // -log softmax(logits)[label], in nats, float64.
 double CrossEntropy(const float* logits, int32_t num_classes, int32_t label);
 
-// Computes num_examples, example_set_hash, metrics, confusion and classes of an Evaluation; nothing else is set.
+// Metrics by name:
 //   accuracy, error_rate  Wilson score interval, 95 %
 //   log_loss              mean cross-entropy in nats; mean +- 1.96 standard errors (sample deviation), from 0
-//   confusion             row = actual class, column = predicted class
-// Errors: as CheckLabelledLogits; INVALID_ARGUMENT (`classes` is not num_classes long).
+// Errors: as CheckLabelledLogits.
+absl::StatusOr<std::map<std::string, v1::Estimate>> ComputeMetrics(const LabelledLogits& predictions);
+
+// Computes num_examples, example_set_hash, metrics, confusion (row = actual class, column = predicted class) and
+// classes of an Evaluation; nothing else is set. Errors: as CheckLabelledLogits; INVALID_ARGUMENT (`classes` is not
+// num_classes long).
 absl::StatusOr<v1::Evaluation> ComputeEvaluation(const LabelledLogits& predictions,
                                                  const std::vector<std::string>& classes);
 

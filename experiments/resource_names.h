@@ -49,7 +49,7 @@ absl::StatusOr<VersionRef> ParseModelVersionName(std::string_view resource_name)
 std::string ModelName(std::string_view model);
 absl::StatusOr<std::string> ParseModelName(std::string_view resource_name);
 
-// "models/bears/gates" <-> "bears".
+// "models/bears/gates".
 std::string ModelGatesName(std::string_view model);
 
 // Resources that are named by an id: "experiments/e17", "imports/i3", "evaluations/v4", "comparisons/c5", "workers/w1".

@@ -1,0 +1,15 @@
+// The defaults of recipes. Part of spec.h's implementation.
+#ifndef URSA_EXPERIMENTS_SPEC_DEFAULTS_H_
+#define URSA_EXPERIMENTS_SPEC_DEFAULTS_H_
+
+#include "ursa/v1/recipe.pb.h"
+
+namespace ursa {
+
+// Sets every field that has a default and is not set, as recipe.proto says. What a recipe must say itself
+// (architecture, item transform, schedule) stays as it is.
+void FillDefaults(v1::ExperimentSpec* spec);
+
+}  // namespace ursa
+
+#endif  // URSA_EXPERIMENTS_SPEC_DEFAULTS_H_
