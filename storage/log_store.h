@@ -3,6 +3,7 @@
 #define URSA_STORAGE_LOG_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -39,13 +40,15 @@ class LogStore {
  public:
   struct Options {
     uint64_t head_bytes = uint64_t{4} << 20;   // kept of the beginning of each rank's log
-    uint64_t tail_bytes = uint64_t{28} << 20;  // kept of its end; at most an eighth more for a while
+    uint64_t tail_bytes = uint64_t{28} << 20;  // kept of its end; up to an eighth and one append more for a while
     uint64_t piece_bytes_max = uint64_t{1} << 20;
-    uint64_t read_bytes_max = uint64_t{4} << 20;  // of one answer, whatever limit is asked for
+    uint64_t read_bytes_max = uint64_t{4} << 20;  // of one answer, whatever is asked for
+
+    absl::Status Validate() const;
   };
 
-  // `store` has passed CheckStoreFormat and outlives this.
-  LogStore(KvStore* store, const Options& options) : store_(store), options_(options) {}
+  // `store` has passed CheckStoreFormat and outlives this; `options` are valid.
+  LogStore(KvStore* store, const Options& options);
 
   // Stores what is new in `pieces`, which come in order of (attempt, offset). A piece of an older attempt than one
   // already seen is dropped, one that overlaps what is there is trimmed, a gap is kept as a gap. All or none.
@@ -53,6 +56,7 @@ class LogStore {
   absl::Status Append(LogStreamKey stream, const std::vector<LogPiece>& pieces, Durability durability);
 
   // Where a sender of `attempt` goes on: the offset up to which all has arrived; 0 for an attempt not yet seen.
+  // FAILED_PRECONDITION if a newer attempt has begun.
   absl::StatusOr<uint64_t> NextOffset(LogStreamKey stream, uint32_t attempt) const;
 
   struct Entry {
@@ -69,7 +73,7 @@ class LogStore {
     uint64_t bytes_max = uint64_t{1} << 20;
   };
   struct Page {
-    std::vector<Entry> entries;  // in order of arrival; at least one if there is any
+    std::vector<Entry> entries;  // in order of arrival; at least one if there is any and bytes_max > 0
     uint64_t last_arrival = 0;   // pass it as after_arrival to go on, now or when more has come
     bool more = false;           // bytes_max ended it
   };
@@ -80,11 +84,15 @@ class LogStore {
 
  private:
   struct StreamState;
-  struct PendingEntry;
 
-  absl::StatusOr<StreamState> ReadState(const KvReader& reader, LogStreamKey stream) const;
-  absl::StatusOr<uint64_t> LastArrival(uint64_t experiment) const;
-  absl::Status Cut(LogStreamKey stream, StreamState* state, WriteBatch* batch) const;
+  absl::StatusOr<StreamState> ReadState(LogStreamKey stream) const;
+  static absl::Status VisitStreams(
+      const KvReader& view, uint64_t experiment,
+      const std::function<absl::Status(LogStreamKey stream, const StreamState& state)>& visit);
+  // The newest arrival number of an experiment; 0 if nothing has arrived.
+  absl::StatusOr<uint64_t> LastArrival(uint64_t experiment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Adds to `batch` the removal of the oldest pieces of a tail that is too long.
+  absl::Status Cut(LogStreamKey stream, StreamState* state, WriteBatch* batch) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   KvStore* const store_;
   const Options options_;
