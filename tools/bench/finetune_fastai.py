@@ -17,12 +17,14 @@ photos, weights, seed, freeze_epochs, epochs = sys.argv[1], sys.argv[2], *map(in
 size = int(sys.argv[6]) if len(sys.argv) > 6 else 224
 
 
-def pretrained_body(learner):
-    """Loads the packaged ImageNet weights into the body, which timm's own download cannot reach."""
-    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    theirs.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+def load_pretrained(learner):
+    """Copies the packaged ImageNet weights into the body. They have names of their own, but timm's order and shapes."""
+    packaged = list(torch.load(weights, map_location="cpu", weights_only=True).values())
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+    assert [t.shape for t in packaged] == [t.shape for t in theirs.values()]
+    named = dict(zip(theirs, packaged))
     body = learner.model[0].model
-    missing = body.load_state_dict(theirs.state_dict(), strict=False).missing_keys
+    missing = body.load_state_dict(named, strict=False).missing_keys
     assert not missing, missing
 
 
@@ -32,7 +34,7 @@ block = DataBlock(blocks=(ImageBlock, CategoryBlock), get_items=lambda p: sorted
                   batch_tfms=[*aug_transforms(), Normalize.from_stats([0.5] * 3, [0.5] * 3)])
 loaders = block.dataloaders(photos, bs=64)
 learner = vision_learner(loaders, "tf_efficientnet_lite0", pretrained=False, normalize=False, metrics=error_rate)
-pretrained_body(learner)
+load_pretrained(learner)
 rows = []
 
 
@@ -40,7 +42,6 @@ def keep_row(row):
     rows.append(list(row))
 
 
-learner.logger = keep_row
 with learner.no_bar():
     learner.logger = keep_row
     began = time.time()
