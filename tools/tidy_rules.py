@@ -51,12 +51,12 @@ IMPURE_HEADERS = re.compile(
 
 # What is banned in code (comments and string literals taken out): rule, pattern, what to do, and where it is allowed.
 BANNED_CODE = [
-    ("rand", r"\bs?rand\s*\(|\brandom\s*\(\s*\)|\brandom_device\b", "use base/rng.h", ()),
+    ("rand", r"\bstd::s?rand\b|(?<![\w:.>])s?rand\s*\(|\brandom\s*\(\s*\)|\brandom_device\b", "use base/rng.h", ()),
     ("system", r"(?<![\w.>])(std::)?(system|popen)\s*\(", "start processes without a shell", ()),
     ("unbounded-copy", r"\b(strcpy|strcat|sprintf|vsprintf|gets|strncpy|strtok)\s*\(", "use std::string", ()),
     ("print", r"\bstd::(cout|cerr)\b|(?<![\w:])(std::)?f?printf\s*\(|\bputs\s*\(", "a library returns or logs, it does not print",
      ("*/main.cc", "client/cli/*", "worker/task/*",  # a task's output is its log
-       "tests/*", "tools/*", "*_test.cc", "*_bench.cc", "base/log.cc")),
+       "tests/*", "tools/*", "*_test.cc", "*_testlib.*", "*_testing.*", "*_bench.cc", "base/log.cc")),
     ("recursive-mutex", r"\brecursive(_timed)?_mutex\b", "never lock twice; split the function that needs the lock", ()),
     ("detach", r"[.>]detach\s*\(\s*\)\s*;", "own the thread and join it",
      tuple(room + "*" for room in TORCH_ROOMS)),  # tensors have a detach() of their own
@@ -86,7 +86,7 @@ def matches(path, patterns):
 
 
 def is_test(path):
-    return path.startswith("tests/") or re.search(r"_(test|testlib|bench)\.(cc|h|py)$", path) is not None
+    return path.startswith("tests/") or re.search(r"_(test|testlib|testing|bench)\.(cc|h|py)$", path) is not None
 
 
 def allowed(lines, index, rule):

@@ -129,7 +129,7 @@ class BannedTest(unittest.TestCase):
         ("base/file.cc", 'snprintf(a, sizeof a, "%d", 1);'),
         ("client/cli/main.cc", "std::cout << 1;"),
         ("base/file_test.cc", "std::cout << 1;"),
-        ("worker/train/trainer.cc", "auto y = x.detach();"),
+        ("worker/train/trainer.cc", "auto y = x.detach() * at::rand({2});"),
         ("worker/agent/agent.cc", "clock.SleepUntil(t); SleepFor(d);"),
         ("coordinator/commit.cc", "URSA_CHECK(x); URSA_LOG(INFO) << 1;"),
         ("storage/blobs.cc", "// The file may be gone already.\nstatus.IgnoreError();"),
