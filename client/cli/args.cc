@@ -84,7 +84,8 @@ absl::Status ParseFlag(const std::vector<Flag>& flags, const std::vector<std::st
   } else if (*index + 1 < words.size()) {
     value = words[++*index];
   } else {
-    return absl::InvalidArgumentError(absl::StrCat("flag \"", given, "\": its value ", flag->value_name, " is missing"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("flag \"", given, "\": its value ", flag->value_name, " is missing"));
   }
   URSA_RETURN_IF_ERROR(CheckChoice(absl::StrCat("flag \"", given, "\":"), value, flag->choices));
   std::vector<std::string>& values = parsed->flags[name];

@@ -34,9 +34,9 @@ std::vector<std::pair<std::string, std::string>> FlagLines(const std::vector<Fla
 const std::vector<Command>& AllCommands() {
   static const auto* const kCommands = [] {
     auto* all = new std::vector<Command>();
-    for (auto* const commands : {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &ModelCommands,
-                                 &EvaluateCommands, &CompareCommands, &PredictCommands, &WorkerCommands, &AuditCommands,
-                                 &CompletionCommands}) {
+    for (auto* const commands :
+         {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &ModelCommands, &EvaluateCommands, &CompareCommands,
+          &PredictCommands, &WorkerCommands, &AuditCommands, &CompletionCommands}) {
       for (Command& command : (*commands)()) all->push_back(std::move(command));
     }
     return all;
@@ -59,9 +59,15 @@ std::string UsageLine(const Command& command) {
   std::string line = "ursa " + Words(command);
   for (const Argument& argument : command.arguments) {
     switch (argument.arity) {
-      case Arity::kOne: line += " " + argument.name; break;
-      case Arity::kOptional: line += " [" + argument.name + "]"; break;
-      case Arity::kOneOrMore: line += " " + argument.name + "..."; break;
+      case Arity::kOne:
+        line += " " + argument.name;
+        break;
+      case Arity::kOptional:
+        line += " [" + argument.name + "]";
+        break;
+      case Arity::kOneOrMore:
+        line += " " + argument.name + "...";
+        break;
     }
   }
   for (const Flag& flag : command.flags) line += " [" + FlagUsage(flag) + "]" + (flag.repeated ? "..." : "");

@@ -14,11 +14,21 @@ void AppendQuoted(std::string_view text, std::string* out) {
   out->push_back('"');
   for (const char c : text) {
     switch (c) {
-      case '"': out->append("\\\""); break;
-      case '\\': out->append("\\\\"); break;
-      case '\n': out->append("\\n"); break;
-      case '\r': out->append("\\r"); break;
-      case '\t': out->append("\\t"); break;
+      case '"':
+        out->append("\\\"");
+        break;
+      case '\\':
+        out->append("\\\\");
+        break;
+      case '\n':
+        out->append("\\n");
+        break;
+      case '\r':
+        out->append("\\r");
+        break;
+      case '\t':
+        out->append("\\t");
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
           out->append("\\u00");
@@ -89,11 +99,18 @@ std::string Json::Dump() const {
 
 void Json::AppendTo(std::string* out) const {
   switch (kind_) {
-    case Kind::kNull: out->append("null"); return;
-    case Kind::kLiteral: out->append(text_); return;
-    case Kind::kString: AppendQuoted(ToValidUtf8(text_), out); return;
+    case Kind::kNull:
+      out->append("null");
+      return;
+    case Kind::kLiteral:
+      out->append(text_);
+      return;
+    case Kind::kString:
+      AppendQuoted(ToValidUtf8(text_), out);
+      return;
     case Kind::kArray:
-    case Kind::kObject: break;
+    case Kind::kObject:
+      break;
   }
   const bool is_object = kind_ == Kind::kObject;
   out->push_back(is_object ? '{' : '[');

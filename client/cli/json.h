@@ -44,7 +44,7 @@ class Json {
   void AppendTo(std::string* out) const;
 
   Kind kind_ = Kind::kNull;
-  std::string text_;                                // of kLiteral and kString
+  std::string text_;                                   // of kLiteral and kString
   std::vector<std::pair<std::string, Json>> members_;  // of kObject, and of kArray with empty names
 };
 

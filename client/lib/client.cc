@@ -38,7 +38,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& opti
   }
   // A connection that is refused or lost is tried again within a second, not within gRPC's default of two minutes, and
   // one attempt takes no longer than what the user waits in all.
-  const int attempt_ms = static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(options.patience), 200, 20'000));
+  const int attempt_ms =
+      static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(options.patience), 200, 20'000));
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, attempt_ms);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);

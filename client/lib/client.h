@@ -26,15 +26,15 @@ namespace ursa {
 
 // Bytes to upload: those of a file, or held here.
 struct BlobSource {
-  std::string hash;      // 64 lower-case hex digits
-  int64_t size = 0;      // bytes
-  std::string path;      // read when it is its turn; empty: `bytes` are sent
+  std::string hash;  // 64 lower-case hex digits
+  int64_t size = 0;  // bytes
+  std::string path;  // read when it is its turn; empty: `bytes` are sent
   std::string bytes;
 };
 
 // What an upload has done. Called from the thread that uploads.
 struct UploadProgress {
-  int64_t bytes_done = 0;   // of bytes_total, those that the server had from an earlier try included
+  int64_t bytes_done = 0;  // of bytes_total, those that the server had from an earlier try included
   int64_t bytes_total = 0;
 };
 

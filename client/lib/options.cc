@@ -35,7 +35,8 @@ std::string HostOf(std::string_view address) {
 
 bool IsLoopback(const std::string& host) {
   if (host == "localhost" || host == "::1") return true;
-  const bool numeric = std::all_of(host.begin(), host.end(), [](unsigned char c) { return std::isdigit(c) || c == '.'; });
+  const bool numeric =
+      std::all_of(host.begin(), host.end(), [](unsigned char c) { return std::isdigit(c) || c == '.'; });
   return numeric && absl::StartsWith(host, "127.");
 }
 
@@ -54,9 +55,9 @@ absl::Status ClientOptions::Validate() const {
     return absl::InvalidArgumentError(
         absl::StrCat("server \"", server, "\": must be HOST:PORT or https://HOST:PORT, with a port from 1 to 65535"));
   if (!tls && !IsLoopback(host))
-    return absl::InvalidArgumentError(
-        absl::StrCat("server \"", server,
-                     "\": plain text goes to this machine only, as it would show the token (hint: https://", server, ")"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "server \"", server, "\": plain text goes to this machine only, as it would show the token (hint: https://",
+        server, ")"));
   if (!std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; }))
     return absl::InvalidArgumentError("token: must be visible ASCII characters without spaces");
   if (patience < absl::ZeroDuration() || watch_patience < absl::ZeroDuration() || call_timeout <= absl::ZeroDuration())
@@ -95,9 +96,8 @@ absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
 bool IsUnreachable(const absl::Status& status) { return status.GetPayload(kUnreachablePayload).has_value(); }
 
 absl::Status UnreachableError(const std::string& server, const std::string& why) {
-  absl::Status status =
-      absl::UnavailableError(absl::StrCat("server ", server, ": cannot be reached, ", why, " (hint: is it running? ",
-                                          "`ursa up --dir DIR` starts one)"));
+  absl::Status status = absl::UnavailableError(absl::StrCat(
+      "server ", server, ": cannot be reached, ", why, " (hint: is it running? ", "`ursa up --dir DIR` starts one)"));
   status.SetPayload(kUnreachablePayload, absl::Cord("1"));
   return status;
 }
