@@ -311,6 +311,23 @@ def check_function_length(path, text, recorded):
                           "(a linear story may stay long: tools/tidy --accept-functions)")
 
 
+# ---- what is built
+
+
+def check_built(paths, build_texts):
+    """Sources that no BUILD file names: dead code, or a test that never runs. `build_texts`: {folder: text of its BUILD.bazel}."""
+    for path in paths:
+        if not path.endswith((".cc", ".h", ".proto", "_test.py", "_test.sh")) or "/" not in path:
+            continue
+        folder = path.rsplit("/", 1)[0]
+        while folder and folder not in build_texts:
+            folder = folder.rsplit("/", 1)[0] if "/" in folder else ""
+        text = build_texts.get(folder, "")
+        name = path[len(folder) + 1:] if folder else path
+        if f'"{name}"' not in text and f'/{name}"' not in text and "glob(" not in text:
+            yield Finding(path, 1, "unbuilt", "no BUILD.bazel names it: it is not built, or a test that never runs")
+
+
 # ---- all of them
 
 

@@ -160,6 +160,20 @@ class BannedTest(unittest.TestCase):
         self.assertEqual([], rules_of("base/ids.h", '#ifndef NAME\n#error "included by a.cc and b.cc"\n#endif\n'))
 
 
+class BuiltTest(unittest.TestCase):
+    BUILDS = {"": "", "base": 'srcs = ["a.cc", "sub/b.cc"]', "data": 'srcs = glob(["*.cc"])'}
+
+    def unbuilt(self, *paths):
+        return [f.path for f in tidy_rules.check_built(paths, self.BUILDS)]
+
+    def test_planted(self):
+        planted = ["base/forgotten_test.cc", "base/sub/a.h", "none/a.cc", "base/a_test.py", "base/aa.cc"]
+        self.assertEqual(planted, self.unbuilt(*planted))
+
+    def test_lawful(self):
+        self.assertEqual([], self.unbuilt("base/a.cc", "base/sub/b.cc", "data/any.cc", "base/README.md", "top.h"))
+
+
 class LengthTest(unittest.TestCase):
     def test_files(self):
         line = "int a;\n"
