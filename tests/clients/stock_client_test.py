@@ -7,9 +7,7 @@ virtual environment that tools/setup --checks makes.
 
 import os
 import pathlib
-import subprocess
 import sys
-import tempfile
 import unittest
 
 import grpc
@@ -17,8 +15,9 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 WORKSPACE = pathlib.Path(os.path.realpath(__file__)).parent.parent.parent
-sys.path.insert(0, str(WORKSPACE / "tools"))
+sys.path[:0] = [str(WORKSPACE / "tools"), str(WORKSPACE / "tests/integration")]
 sys.dont_write_bytecode = True
+import cluster  # noqa: E402
 import xml_report  # noqa: E402
 
 TIMEOUT_S = 30
@@ -65,24 +64,12 @@ class Stock:
         self.plain.close()
 
 
-def run_ursa(*arguments):
-    done = subprocess.run([os.environ["URSA"], *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=120, check=False)
-    if done.returncode:
-        raise RuntimeError(f"ursa {' '.join(map(str, arguments))} ended with {done.returncode}: {done.stderr[-2000:]}")
-
-
 class StockClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(dir=os.environ.get("TEST_TMPDIR"))
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name) / "cluster"
-        cls.addClassCleanup(run_ursa, "down", "--dir", cls.folder)
-        run_ursa("up", "--dir", cls.folder, "--port", 0, "--slots", 1, "--detach")
-        environment = dict(line.split("=", 1) for line in (cls.folder / "client.env").read_text().splitlines() if "=" in line)
-        cls.address = environment["URSA_SERVER"].strip('"')
-        cls.token = pathlib.Path(environment["URSA_TOKEN_FILE"].strip('"')).read_text().strip()
+        ursa = cls.enterClassContext(cluster.Cluster(slots=1))
+        cls.address = ursa.env["URSA_SERVER"]
+        cls.token = pathlib.Path(ursa.env["URSA_TOKEN_FILE"]).read_text().strip()
         cls.stock = Stock(cls.address, cls.token)
         cls.addClassCleanup(cls.stock.close)
 
