@@ -80,9 +80,6 @@ class Loader {
   std::unique_ptr<Impl> impl_;
 };
 
-// Order in which an epoch of training visits 0..size-1. Exposed for golden tests and for tools that explain a run.
-std::vector<int64_t> TrainingOrder(uint64_t seed, int64_t epoch, int64_t size);
-
 }  // namespace ursa
 
 #endif  // URSA_WORKER_DATA_LOADER_H_
