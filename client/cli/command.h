@@ -18,8 +18,8 @@ struct Flag {
   std::string value_name;  // "N"; empty: a switch
   std::string help;
   bool repeated = false;
-  std::vector<std::string> choices;  // all allowed values, when they can be listed
-  bool is_path = false;              // completed with file names
+  std::vector<std::string> choices = {};  // all allowed values, when they can be listed
+  bool is_path = false;                   // completed with file names
 };
 
 enum class Arity { kOne, kOptional, kOneOrMore };
@@ -29,7 +29,7 @@ struct Argument {
   std::string name;  // "DATASET"
   Arity arity = Arity::kOne;
   bool is_path = false;
-  std::vector<std::string> choices;
+  std::vector<std::string> choices = {};
 };
 
 // Runs a command and returns its exit status, or an error that main() prints and turns into one.

@@ -136,7 +136,9 @@ std::string Plural(int64_t count, std::string_view one, std::string_view many) {
   return text.append(count == 1 ? one : many);
 }
 
-std::string FormatTime(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::LocalTimeZone()); }
+std::string LocalTimeText(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::LocalTimeZone());
+}
 
 std::string NearestWord(std::string_view word, const std::vector<std::string>& candidates) {
   std::string nearest;

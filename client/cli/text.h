@@ -41,7 +41,7 @@ std::string FormatCount(int64_t count);
 std::string Plural(int64_t count, std::string_view one, std::string_view many);
 
 // Local time, "2026-01-02 03:04:05".
-std::string FormatTime(absl::Time time);
+std::string LocalTimeText(absl::Time time);
 
 // The candidate nearest to `word` by edit distance (insert, delete, replace, swap of neighbours), if it is near enough
 // to be what was meant: a distance of at most 1 for words under 4 letters, else 2, or a third of its length; or "".

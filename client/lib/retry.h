@@ -5,33 +5,29 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/rng.h"
 
 namespace ursa {
 
-// Waits that grow from 20 ms by half to 500 ms, each up to a quarter shorter by chance so that clients do not call in
-// step. Not thread-safe; borrows the clock.
+// Sleeps that grow by half from 20 ms to 500 ms. Not thread-safe; borrows the clock.
 class GrowingWait {
  public:
   GrowingWait(Clock* clock, uint64_t seed) : clock_(clock), rng_(seed) {}
+  GrowingWait(const GrowingWait&) = delete;
+  GrowingWait& operator=(const GrowingWait&) = delete;
 
-  // Sleeps for the next wait.
-  void Wait();
+  // Sleeps for the next wait, but not past `deadline`.
+  void Wait(absl::Time deadline = absl::InfiniteFuture());
 
   // The next wait is the first one again.
-  void Reset() { next_ = kFirst; }
-
-  // The next wait, without sleeping.
-  absl::Duration Next();
-
-  static constexpr absl::Duration kFirst = absl::Milliseconds(20);
-  static constexpr absl::Duration kLongest = absl::Milliseconds(500);
+  void Reset() { backoff_.Reset(); }
 
  private:
   Clock* clock_;
   SeededRng rng_;
-  absl::Duration next_ = kFirst;
+  Backoff backoff_{{absl::Milliseconds(20), absl::Milliseconds(500), 1.5}, &rng_};
 };
 
 // Decides whether a failed try is followed by another: yes, until `patience` has passed since the first failure after

@@ -1,0 +1,243 @@
+// ursa experiment ...
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "client/cli/command.h"
+#include "client/cli/context.h"
+#include "client/cli/follow.h"
+#include "client/cli/proto_json.h"
+#include "client/cli/table.h"
+#include "client/cli/text.h"
+#include "experiments/resource_names.h"
+#include "experiments/spec.h"
+
+namespace ursa::cli {
+namespace {
+
+// People's name stands in `name`; the API's is in `resource_name`.
+Json ExperimentJson(const v1::Experiment& experiment) {
+  return ToJson(experiment).Set("resource_name", experiment.name()).Set("name", experiment.spec().name());
+}
+
+absl::StatusOr<std::string> ExperimentName(const std::string& text) {
+  URSA_ASSIGN_OR_RETURN(const int64_t number, ParseIdName("experiments", 'e', text));
+  return IdName("experiments", 'e', number);
+}
+
+std::string MetricsText(const google::protobuf::Map<std::string, double>& metrics) {
+  const std::map<std::string, double> sorted(metrics.begin(), metrics.end());
+  return absl::StrJoin(sorted, ", ", [](std::string* out, const auto& metric) {
+    absl::StrAppend(out, Printable(metric.first), " ", FormatMetric(metric.second));
+  });
+}
+
+std::string Seconds(const v1::Experiment& experiment) {
+  if (!experiment.has_start_time() || !experiment.has_end_time()) return "";
+  const double seconds = static_cast<double>(experiment.end_time().seconds() - experiment.start_time().seconds()) +
+                         1e-9 * (experiment.end_time().nanos() - experiment.start_time().nanos());
+  return " in " + FormatSeconds(seconds);
+}
+
+void PrintCheckpoints(const v1::Experiment& experiment, Output* out) {
+  if (experiment.checkpoints().empty()) return;
+  Table table({"checkpoint", "step", "epoch", "", "size", "metrics"});
+  for (const v1::Checkpoint& checkpoint : experiment.checkpoints())
+    table.AddRow({checkpoint.id(), absl::StrCat(checkpoint.step()), absl::StrCat(checkpoint.epoch()),
+                  checkpoint.best() ? "best" : "", FormatBytes(static_cast<double>(checkpoint.size_bytes())),
+                  MetricsText(checkpoint.metrics())});
+  out->Print(table.Render());
+}
+
+// The exit status of an experiment that was followed to its end.
+absl::StatusOr<int> EndOf(const v1::Experiment& experiment, Output* out) {
+  if (experiment.state() != v1::Experiment::STATE_COMPLETED)
+    return absl::InternalError(absl::StrCat("experiment ", experiment.experiment_id(), ": ended in ",
+                                            StateWord(experiment.state()), experiment.reason().empty() ? "" : ", ",
+                                            experiment.reason()));
+  out->Print(absl::StrCat(experiment.experiment_id(), " COMPLETED", Seconds(experiment), ": ",
+                          MetricsText(experiment.metrics()), "\n"));
+  PrintCheckpoints(experiment, out);
+  return kExitDone;
+}
+
+absl::StatusOr<int> Create(Context& context) {
+  const std::string& file = context.arg(0);
+  URSA_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec spec, ParseRecipe(file, text));
+  URSA_RETURN_IF_ERROR(ApplyOverrides(context.args().All("set"), &spec));
+  URSA_RETURN_IF_ERROR(ValidateRecipe(spec));
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(v1::Experiment experiment, client->CreateExperiment(spec));
+  Output& out = context.out();
+  if (!context.args().Has("follow")) {
+    out.PrintJson(ExperimentJson(experiment));
+    out.Print(absl::StrCat(experiment.experiment_id(), " ", StateWord(experiment.state()),
+                           experiment.reason().empty() ? "" : absl::StrCat(": ", Printable(experiment.reason())),
+                           "\n"));
+    return kExitDone;
+  }
+  URSA_ASSIGN_OR_RETURN(experiment, FollowExperiment(client, experiment, &out));
+  out.PrintJson(ExperimentJson(experiment));
+  return EndOf(experiment, &out);
+}
+
+absl::StatusOr<int> List(Context& context) {
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(const std::vector<v1::Experiment> experiments, client->ListExperiments());
+  Json array = Json::Array();
+  Table table({"id", "name", "state", "dataset", "step", "restarts", "by", "submitted", "metrics"});
+  for (const v1::Experiment& e : experiments) {
+    array.Append(ExperimentJson(e));
+    table.AddRow({e.experiment_id(), e.spec().name(), StateWord(e.state()), e.spec().dataset(),
+                  absl::StrCat(e.step(), "/", e.num_steps()), absl::StrCat(e.restarts()), e.creator(),
+                  LocalTimeText(absl::FromUnixSeconds(e.create_time().seconds())), MetricsText(e.metrics())});
+  }
+  context.out().PrintJson(Json::Object().Set("experiments", std::move(array)));
+  context.out().Print(experiments.empty() ? "no experiment (hint: ursa experiment create RECIPE.textproto)\n"
+                                          : table.Render());
+  return kExitDone;
+}
+
+absl::StatusOr<int> Show(Context& context) {
+  URSA_ASSIGN_OR_RETURN(const std::string name, ExperimentName(context.arg(0)));
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(const v1::Experiment e, client->GetExperiment(name));
+  Output& out = context.out();
+  out.PrintJson(ExperimentJson(e));
+  out.Print(absl::StrCat(
+      e.experiment_id(), " ", Printable(e.spec().name()), "\n", "  state      ", StateWord(e.state()), Seconds(e),
+      e.reason().empty() ? "" : absl::StrCat(": ", Printable(e.reason())), "\n", "  progress   step ", e.step(), " of ",
+      e.num_steps(), ", epoch ", e.epoch(), " of ", e.num_epochs(), "\n"));
+  out.Print(absl::StrCat("  restarts   ", e.restarts(),
+                         e.resumed_from_step() > 0 ? absl::StrCat(", the last from step ", e.resumed_from_step()) : "",
+                         "\n", "  data wait  ", absl::StrFormat("%.1f %%", e.data_wait_percent()), "\n",
+                         "  metrics    ", e.metrics().empty() ? "-" : MetricsText(e.metrics()), "\n"));
+  PrintCheckpoints(e, &out);
+  out.Print(absl::StrCat("recipe, as resolved:\n", e.spec().Utf8DebugString()));
+  return kExitDone;
+}
+
+absl::StatusOr<int> Metrics(Context& context) {
+  URSA_ASSIGN_OR_RETURN(const std::string name, ExperimentName(context.arg(0)));
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(const std::vector<v1::MetricPoint> points,
+                        client->ListMetricPoints(name, context.args().GetOr("metric", "")));
+  Json array = Json::Array();
+  Table table({"metric", "step", "epoch", "value"});
+  for (const v1::MetricPoint& point : points) {
+    if (context.out().json()) array.Append(ToJson(point));
+    table.AddRow({point.name(), absl::StrCat(point.step()), absl::StrCat(point.epoch()), FormatMetric(point.value())});
+  }
+  context.out().PrintJson(Json::Object().Set("points", std::move(array)));
+  context.out().Print(points.empty() ? "no point\n" : table.Render());
+  return kExitDone;
+}
+
+// One line of text a log line, with the rank in front; in JSON one object a line.
+absl::StatusOr<int> Logs(Context& context) {
+  URSA_ASSIGN_OR_RETURN(const std::string name, ExperimentName(context.arg(0)));
+  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> rank, context.args().GetInt("rank", 0, 1'000'000));
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  Output& out = context.out();
+  const auto on_lines = [&](const v1::ReadLogsResponse& response) {
+    for (const v1::LogLine& line : response.lines()) {
+      if (out.json()) out.PrintJson(ToJson(line));
+      out.Print(absl::StrCat("[", line.rank(), "] ", Printable(line.text()), "\n"));
+    }
+  };
+  const std::optional<int> rank_number = rank.has_value() ? std::optional<int>(static_cast<int>(*rank)) : std::nullopt;
+  URSA_RETURN_IF_ERROR(client->ReadLogs(name, rank_number, context.args().Has("follow"), on_lines));
+  return kExitDone;
+}
+
+absl::StatusOr<int> Change(Context& context, absl::StatusOr<v1::Experiment> (Client::*change)(const std::string&)) {
+  URSA_ASSIGN_OR_RETURN(const std::string name, ExperimentName(context.arg(0)));
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(const v1::Experiment experiment, (client->*change)(name));
+  context.out().PrintJson(ExperimentJson(experiment));
+  context.out().Print(absl::StrCat(experiment.experiment_id(), " ", StateWord(experiment.state()), "\n"));
+  return kExitDone;
+}
+
+absl::StatusOr<int> Cancel(Context& context) { return Change(context, &Client::CancelExperiment); }
+absl::StatusOr<int> Pause(Context& context) { return Change(context, &Client::PauseExperiment); }
+absl::StatusOr<int> Resume(Context& context) { return Change(context, &Client::ResumeExperiment); }
+
+}  // namespace
+
+std::vector<Command> ExperimentCommands() {
+  return {
+      {"experiment",
+       "create",
+       {{"RECIPE", Arity::kOne, /*is_path=*/true}},
+       {{"set", "PATH=VALUE", "replace one field of the recipe; quotes around text are optional", /*repeated=*/true},
+        {"follow", "", "stay until it has ended, with a live table"}},
+       "submit a training job",
+       "RECIPE is a textproto file (experiments/recipes/). With --follow the exit status is 1 if it does not complete.",
+       "ursa experiment create bears.textproto --set train.fine_tune.epochs=1 --follow",
+       true,
+       &Create},
+      {"experiment", "list", {}, {}, "all experiments, newest first", "", "ursa experiment list", true, &List},
+      {"experiment",
+       "show",
+       {{"ID"}},
+       {},
+       "state, progress, checkpoints and resolved recipe",
+       "",
+       "ursa experiment show e17",
+       true,
+       &Show},
+      {"experiment",
+       "metrics",
+       {{"ID"}},
+       {{"metric", "NAME", "only this one"}},
+       "every point of every metric",
+       "",
+       "ursa experiment metrics e17 --metric valid_loss",
+       true,
+       &Metrics},
+      {"experiment",
+       "logs",
+       {{"ID"}},
+       {{"follow", "", "stay until it has ended"}, {"rank", "R", "only this rank's"}},
+       "what its ranks printed",
+       "With --json one object a line.",
+       "ursa experiment logs e17 --follow --rank 0",
+       true,
+       &Logs},
+      {"experiment",
+       "cancel",
+       {{"ID"}},
+       {},
+       "end it without a result; its checkpoints stay",
+       "",
+       "ursa experiment cancel e17",
+       true,
+       &Cancel},
+      {"experiment",
+       "pause",
+       {{"ID"}},
+       {},
+       "checkpoint it and give its slots back",
+       "",
+       "ursa experiment pause e17",
+       true,
+       &Pause},
+      {"experiment",
+       "resume",
+       {{"ID"}},
+       {},
+       "queue a paused one again",
+       "",
+       "ursa experiment resume e17",
+       true,
+       &Resume},
+  };
+}
+
+}  // namespace ursa::cli
