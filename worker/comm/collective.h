@@ -4,15 +4,13 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
-#include <memory>
-
 #include "absl/status/status.h"
 
 namespace ursa {
 
 // A group of ranks. Every rank must make the same calls in the same order with tensors of equal type and shape. Tensors
-// are dense; float32, float64 or int64. One thread per rank uses it. A call that fails leaves the group unusable: the
+// are dense; float32, float64 or int64. One thread
+// per rank uses it at a time. A call that fails leaves the group unusable: the
 // process should end. Errors of all calls: UNAVAILABLE with the transport's text when a peer died or was late.
 class Collective {
  public:
@@ -22,12 +20,7 @@ class Collective {
   virtual int world_size() const = 0;
 
   // Replaces `tensor` on every rank by the sum over ranks; the same bits on every rank and in every run.
-  absl::Status AllReduceSum(at::Tensor tensor) { return StartAllReduceSum(std::move(tensor))(); }
-
-  // The same, started now: the result is there, and `tensor` may be used, once the returned function (to be called
-  // once) has returned. Lets gradients travel while backward still runs.
-  using Wait = std::function<absl::Status()>;
-  virtual Wait StartAllReduceSum(at::Tensor tensor) = 0;
+  virtual absl::Status AllReduceSum(at::Tensor tensor) = 0;
 
   // Replaces `tensor` on every rank by rank `root`'s.
   virtual absl::Status Broadcast(at::Tensor tensor, int root) = 0;

@@ -93,6 +93,7 @@ struct BatchNormOptions {
   double epsilon = 1e-5;
   double momentum = 0.1;
   Activation activation = Activation::kNone;  // applied to the output, in the same pass over memory
+  bool is_fusable = true;                     // false: always torch's own operators (for comparison)
 };
 
 // Batch normalisation over [N, C] or [N, C, H, W]. Weight 1, bias 0, running mean 0, variance 1.

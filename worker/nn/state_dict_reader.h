@@ -18,7 +18,7 @@ struct StateDictOptions {
   // Take the dictionary under this key of the outermost one, for example "model" of a fastai checkpoint saved with its
   // optimizer. Without it the outermost dictionary is taken, and entries that are not tensors are an error.
   std::optional<std::string> key;
-  uint64_t num_operations_max = 10'000'000;        // pickle operations
+  uint64_t num_operations_max = 1'000'000;         // pickle operations
   uint64_t tensor_bytes_max = uint64_t{16} << 30;  // all storages together
 };
 

@@ -40,12 +40,13 @@ class EarlyStopping {
   void Reset();
   // Takes an epoch's value; returns whether to stop now.
   bool Update(double value);
+  const EarlyStoppingOptions& options() const { return options_; }
   const BestTracker& tracker() const { return tracker_; }
   int num_without_improvement() const { return wait_; }
   void Restore(double best, int wait) { tracker_.best = best, wait_ = wait; }
 
  private:
-  int patience_;
+  EarlyStoppingOptions options_;
   BestTracker tracker_;
   int wait_ = 0;
 };

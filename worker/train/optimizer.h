@@ -39,8 +39,8 @@ class Adam {
   // The state under "NAME/moment", "NAME/squared_moment", "NAME/steps", of the parameters that have any; shares memory.
   NamedTensors State() const;
 
-  // Replaces the state by the entries of `tensors` whose names end as above; others are ignored. INVALID_ARGUMENT if
-  // one names no parameter or has another shape.
+  // Replaces the state by copies of `tensors`, which State() made. INVALID_ARGUMENT if one belongs to no parameter or
+  // has another shape, or if a parameter's state is not complete.
   absl::Status LoadState(const NamedTensors& tensors);
 
  private:

@@ -41,16 +41,18 @@ struct LearningRate {
 
 struct Schedule {
   enum class Kind {
-    kConstant,   // fit: learning rate and momentum stay
-    kOneCycle,   // fit_one_cycle
-    kFlatCosine  // fit_flat_cos: flat until pct_start, then cosine to max / div_final
+    kConstant,       // fit: learning rate and momentum stay
+    kOneCycle,       // fit_one_cycle
+    kFlatCosine,     // fit_flat_cos: flat until pct_start, then cosine to max / div_final
+    kCosineRestarts  // fit_sgdr: in each of restart_fractions a cosine from max to 0
   };
   Kind kind = Kind::kOneCycle;
   double pct_start = 0.25;  // in (0, 1)
   double div = 25;          // one cycle: starts at max / div
   double div_final = 1e5;   // ends at max / div_final
   double momenta[3] = {0.95, 0.85, 0.95};
-  double constant_momentum = 0.9;  // of the kinds that do not schedule it
+  std::vector<double> restart_fractions;  // of the phase; sum to 1
+  double constant_momentum = 0.9;         // of the kinds that do not schedule it
 
   // The learning rate at `position` (0..1) of the phase for a group whose maximum is `maximum`.
   double LearningRateAt(double position, double maximum) const;

@@ -49,6 +49,9 @@ struct TrainProgress {
   int64_t num_steps = 0;  // of the whole run
   int64_t epoch = 0;
   int64_t num_epochs = 0;
+  double loss = 0;                     // of this step's whole batch, not smoothed
+  std::vector<double> learning_rates;  // per parameter group, in force for this step
+  double momentum = 0;
   double examples_per_second = 0;  // over all ranks, over the last step
   double data_wait_fraction = 0;   // of this rank's training time so far in this process: waiting for batches, 0..1
 };

@@ -1,0 +1,103 @@
+#include "worker/comm/data_parallel.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "worker/comm/collective_backend.h"
+
+namespace ursa {
+namespace {
+
+// The last layers' bucket is small, so that its message leaves early; the others as torch's DistributedDataParallel.
+constexpr int64_t kFirstBucketBytes = 1 << 20;
+constexpr int64_t kBucketBytes = 25 << 20;
+
+}  // namespace
+
+class DataParallel::Impl {
+ public:
+  Impl(Collective* collective, std::vector<at::Tensor> trainable) {
+    const std::vector<bool> is_sparse(trainable.size(), false);
+    auto [buckets, limits] =
+        c10d::compute_bucket_assignment_by_size(trainable, {kFirstBucketBytes, kBucketBytes}, is_sparse);
+    std::reverse(buckets.begin(), buckets.end());
+    std::reverse(limits.begin(), limits.end());
+    const c10::DeviceType device = trainable[0].device().type();
+    reducer_ = std::make_unique<c10d::Reducer>(
+        std::move(trainable), std::move(buckets), MakeProcessGroup(collective, device), is_sparse, kBucketBytes,
+        /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
+        /*param_names=*/std::unordered_map<size_t, std::string>(), kFirstBucketBytes,
+        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
+        std::vector<int64_t>(limits.begin(), limits.end()));
+  }
+  ~Impl() {
+    try {
+      reducer_.reset();
+    } catch (const std::exception&) {
+      // Its destructor may throw after a failed reduction, whose error has been returned.
+    }
+  }
+  c10d::Reducer& reducer() { return *reducer_; }
+
+ private:
+  std::unique_ptr<c10d::Reducer> reducer_;
+};
+
+DataParallel::DataParallel(Collective* collective, std::vector<at::Tensor> trainable) : collective_(collective) {
+  if (collective_->world_size() > 1 && !trainable.empty()) {
+    impl_ = std::make_unique<Impl>(collective_, std::move(trainable));
+  }
+}
+
+DataParallel::~DataParallel() = default;
+
+void DataParallel::PrepareForward() {
+  if (impl_ != nullptr) impl_->reducer().prepare_for_forward();
+}
+
+absl::Status DataParallel::Backward(const at::Tensor& loss) {
+  if (impl_ == nullptr) {
+    loss.backward();
+    return absl::OkStatus();
+  }
+  try {
+    impl_->reducer().prepare_for_backward({loss});
+    loss.backward();
+    return absl::OkStatus();
+  } catch (const std::exception& e) {
+    return absl::UnavailableError(
+        absl::StrCat("backward of rank ", collective_->rank(), " of ", collective_->world_size(), ": ", e.what()));
+  }
+}
+
+absl::Status BroadcastCoalesced(Collective* collective, const std::vector<at::Tensor>& tensors) {
+  if (collective->world_size() == 1) return absl::OkStatus();
+  const at::NoGradGuard no_grad;
+  std::map<at::ScalarType, std::vector<at::Tensor>> by_type;
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.numel() > 0) by_type[tensor.scalar_type()].push_back(tensor);
+  }
+  for (auto& [type, members] : by_type) {
+    std::vector<at::Tensor> rows;
+    for (const at::Tensor& member : members) rows.push_back(member.detach().reshape({-1}));
+    const at::Tensor flat = at::cat(rows);
+    URSA_RETURN_IF_ERROR(collective->Broadcast(flat, /*root=*/0));
+    if (collective->rank() == 0) continue;
+    int64_t offset = 0;
+    for (at::Tensor& member : members) {
+      member.detach().copy_(flat.narrow(0, offset, member.numel()).view(member.sizes()));
+      offset += member.numel();
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ursa

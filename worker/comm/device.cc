@@ -1,0 +1,92 @@
+#include "worker/comm/device.h"
+
+#include <dlfcn.h>
+
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "worker/comm/c10d_collective.h"
+#include "worker/comm/cuda_plugin.h"
+#include "worker/comm/gloo_collective.h"
+#include "worker/comm/store_adapter.h"
+
+namespace ursa {
+namespace {
+
+constexpr int kErrorBytes = 4096;
+
+class CpuAccelerator : public Accelerator {
+ public:
+  int num_devices() const override { return 1; }
+  absl::StatusOr<at::Device> Device(int index) const override {
+    if (index == 0) return at::Device(at::kCPU);
+    return absl::InvalidArgumentError(absl::StrCat("device: cpu has the index 0 only, asked for ", index));
+  }
+  absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(std::shared_ptr<RendezvousStore> store, int rank,
+                                                             int world_size, at::Device, const std::string& address,
+                                                             absl::Duration timeout) const override {
+    GlooOptions options;
+    options.rank = rank;
+    options.world_size = world_size;
+    options.address = address;
+    options.timeout = timeout;
+    return MakeGlooCollective(std::move(store), options);
+  }
+};
+
+class CudaAccelerator : public Accelerator {
+ public:
+  CudaAccelerator(const UrsaCudaPlugin* plugin, int num_devices) : plugin_(plugin), num_devices_(num_devices) {}
+  int num_devices() const override { return num_devices_; }
+  absl::StatusOr<at::Device> Device(int index) const override {
+    if (index >= 0 && index < num_devices_) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+    return absl::InvalidArgumentError(
+        absl::StrCat("device: cuda has ", num_devices_, " devices, asked for index ", index));
+  }
+  absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(std::shared_ptr<RendezvousStore> store, int rank,
+                                                             int world_size, at::Device device, const std::string&,
+                                                             absl::Duration timeout) const override {
+    const auto adapter = c10::make_intrusive<StoreAdapter>(std::move(store), absl::ToChronoMilliseconds(timeout));
+    void* backend = nullptr;
+    char error[kErrorBytes] = "";
+    if (plugin_->make_nccl_backend(adapter.get(), rank, world_size, device.index(), absl::ToInt64Milliseconds(timeout),
+                                   &backend, error, kErrorBytes) != 0) {
+      return absl::UnavailableError(absl::StrCat("nccl: rank ", rank, " of ", world_size, ": ", error));
+    }
+    return std::unique_ptr<Collective>(std::make_unique<C10dCollective>(
+        c10::intrusive_ptr<c10d::Backend>::reclaim(static_cast<c10d::Backend*>(backend))));
+  }
+
+ private:
+  const UrsaCudaPlugin* plugin_;
+  int num_devices_;
+};
+
+absl::StatusOr<std::unique_ptr<Accelerator>> OpenCuda(const std::string& path) {
+  // Global: the plug-in registers kernels that libtorch_cpu's dispatcher calls. Never closed: they stay registered.
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", dlerror()));
+  const auto function = reinterpret_cast<UrsaCudaPluginFunction>(dlsym(library, "ursa_cuda_plugin"));
+  if (function == nullptr) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", dlerror()));
+  const UrsaCudaPlugin* plugin = function();
+  if (plugin->version != URSA_CUDA_PLUGIN_VERSION) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("device cuda: ", path, " has version ", plugin->version, ", expected ", URSA_CUDA_PLUGIN_VERSION));
+  }
+  char error[kErrorBytes] = "";
+  const int count = plugin->device_count(error, kErrorBytes);
+  if (count < 1) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", error));
+  return std::unique_ptr<Accelerator>(std::make_unique<CudaAccelerator>(plugin, count));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Accelerator>> OpenAccelerator(const std::string& kind, const std::string& plugin_path) {
+  if (kind == "cpu") return std::unique_ptr<Accelerator>(std::make_unique<CpuAccelerator>());
+  if (kind == "cuda") return OpenCuda(plugin_path);
+  return absl::InvalidArgumentError(absl::StrCat("device: unknown kind \"", kind, "\", known are cpu, cuda"));
+}
+
+}  // namespace ursa
