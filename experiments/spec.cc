@@ -29,6 +29,7 @@ absl::Status CheckContext(const v1::ExperimentSpec& filled, const ResolveContext
         absl::StrCat("resources.slots_per_trial: ", filled.resources().slots_per_trial(),
                      " slots asked for, the cluster has ", context.cluster_slots));
   }
+  URSA_RETURN_IF_ERROR(CheckBatchOnSlots(filled));
   if (context.num_classes < 2) {
     return absl::FailedPreconditionError(
         absl::StrCat("dataset ", context.dataset, ": it has ", context.num_classes, " classes, at least 2 are needed"));

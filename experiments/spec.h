@@ -35,7 +35,9 @@ struct ResolveContext {
   std::string version;  // of Ursa's binaries
 };
 
-// Everything that a recipe can get wrong by itself. Errors: INVALID_ARGUMENT: field path, value, what is allowed.
+// Everything that a recipe can get wrong by itself. How the batch falls onto the slots is judged by ValidateAndResolve:
+// somebody who asks for more slots than there are is told that first. Errors: INVALID_ARGUMENT: field path, value, what
+// is allowed; FAILED_PRECONDITION: pretrained weights that are not at hand.
 absl::Status ValidateRecipe(const v1::ExperimentSpec& spec);
 
 // Validates, then writes out all defaults, the dataset version and `execution`.

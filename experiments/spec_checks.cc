@@ -166,20 +166,6 @@ absl::Status CheckTrain(const v1::TrainSpec& train) {
   return CheckDouble("train.label_smoothing", train.label_smoothing(), 0, 1, Ends::kLow);
 }
 
-absl::Status CheckBatch(int32_t batch_size, int32_t slots) {
-  URSA_RETURN_IF_ERROR(CheckInt("data.batch_size", batch_size, 2, kBatchSizeMax));
-  if (batch_size % slots != 0) {
-    return Bad("data.batch_size", absl::StrCat(batch_size),
-               absl::StrCat("a multiple of resources.slots_per_trial, which is ", slots));
-  }
-  // The head's batch norm has no variance to learn from a single image.
-  if (batch_size / slots < 2) {
-    return Bad("data.batch_size", absl::StrCat(batch_size),
-               absl::StrCat("at least 2 images a rank, ", 2 * slots, " for ", slots, " slots"));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckCheckpoint(const v1::CheckpointSpec& checkpoint, const v1::TrainSpec& train) {
   if (checkpoint.has_every_steps()) {
     URSA_RETURN_IF_ERROR(CheckInt("checkpoint.every_steps", checkpoint.every_steps(), 1, INT32_MAX));
@@ -210,8 +196,23 @@ absl::Status CheckValues(const v1::ExperimentSpec& filled) {
   URSA_RETURN_IF_ERROR(CheckTrain(filled.train()));
   URSA_RETURN_IF_ERROR(CheckInt("resources.slots_per_trial", filled.resources().slots_per_trial(), 1, kSlotsMax));
   URSA_RETURN_IF_ERROR(CheckInt("resources.priority", filled.resources().priority(), 1, 99));
-  URSA_RETURN_IF_ERROR(CheckBatch(filled.data().batch_size(), filled.resources().slots_per_trial()));
+  URSA_RETURN_IF_ERROR(CheckInt("data.batch_size", filled.data().batch_size(), 2, kBatchSizeMax));
   return CheckCheckpoint(filled.checkpoint(), filled.train());
+}
+
+absl::Status CheckBatchOnSlots(const v1::ExperimentSpec& filled) {
+  const int32_t batch_size = filled.data().batch_size();
+  const int32_t slots = filled.resources().slots_per_trial();
+  if (batch_size % slots != 0) {
+    return Bad("data.batch_size", absl::StrCat(batch_size),
+               absl::StrCat("a multiple of resources.slots_per_trial, which is ", slots));
+  }
+  // The head's batch norm has no variance to learn from a single image.
+  if (batch_size / slots < 2) {
+    return Bad("data.batch_size", absl::StrCat(batch_size),
+               absl::StrCat("at least 2 images a rank, ", 2 * slots, " for ", slots, " slots"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace ursa
