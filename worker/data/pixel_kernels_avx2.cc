@@ -9,4 +9,5 @@
 
 #pragma GCC target("avx2")
 #define URSA_PIXEL_KERNELS_NAME kPixelKernelsAvx2
+#define URSA_PIXEL_KERNELS_AVX2  // g++ reads the whole file before it obeys the pragma, so __AVX2__ is not defined
 #include "worker/data/pixel_kernels_impl.h"

@@ -1,5 +1,5 @@
 // Bodies of the pixel kernels; compiled once per instruction set by pixel_kernels*.cc, which define
-// URSA_PIXEL_KERNELS_NAME. Everything here is local to its translation unit.
+// URSA_PIXEL_KERNELS_NAME and, for AVX2, URSA_PIXEL_KERNELS_AVX2. Everything here is local to its translation unit.
 #ifndef URSA_PIXEL_KERNELS_NAME
 #error "included by pixel_kernels*.cc only"
 #endif
@@ -24,6 +24,17 @@ constexpr int kLanes = 8;
 URSA_INLINE void Load(const float* from, Floats* to) { std::memcpy(to, from, sizeof(*to)); }
 URSA_INLINE void Store(const Floats* from, float* to) { std::memcpy(to, from, sizeof(*from)); }
 
+// Eight bytes, one in each lane.
+URSA_INLINE void LoadBytes(const uint8_t* from, Ints* to) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+#ifdef URSA_PIXEL_KERNELS_AVX2
+  const __m256i lanes = _mm256_cvtepu8_epi32(bytes);
+#else
+  const __m128i lanes[2] = {_mm_cvtepu8_epi32(bytes), _mm_cvtepu8_epi32(_mm_srli_si128(bytes, 4))};
+#endif
+  std::memcpy(to, &lanes, sizeof(*to));
+}
+
 // --- Resize ---
 
 constexpr int32_t kHalf = 1 << (kResizeWeightBits - 1);
@@ -39,7 +50,7 @@ void ResizeRow(const uint8_t* row, const int32_t* first, const int32_t* weights,
                int num_outputs, uint8_t* output) {
   for (int i = 0; i < num_outputs; ++i, weights += weights_stride, output += 3) {
     const uint8_t* pixel = row + 3 * first[i];
-#ifdef __AVX2__
+#ifdef URSA_PIXEL_KERNELS_AVX2
     // Two taps at once: bytes RGBRGB of two neighbours become two groups of four lanes.
     const __m128i spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m256i repeat = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
@@ -67,23 +78,28 @@ void ResizeRow(const uint8_t* row, const int32_t* first, const int32_t* weights,
 
 void ResizeColumn(const uint8_t* rows, int64_t row_stride, const int32_t* weights, int taps, int64_t num_bytes,
                   uint8_t* output) {
-  typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+  constexpr int kVectors = 4;
   int64_t i = 0;
-  for (; i + 2 * kLanes <= num_bytes; i += 2 * kLanes) {
-    Ints low = Ints{} + kHalf;
-    Ints high = low;
+  for (; i + kVectors * kLanes <= num_bytes; i += kVectors * kLanes) {
+    Ints sums[kVectors];
+#pragma GCC unroll 4
+    for (Ints& sum : sums) sum = Ints{} + kHalf;
     for (int t = 0; t < taps; ++t) {
-      Bytes bytes[2];
-      std::memcpy(bytes, rows + t * row_stride + i, sizeof(bytes));
-      low += __builtin_convertvector(bytes[0], Ints) * weights[t];
-      high += __builtin_convertvector(bytes[1], Ints) * weights[t];
+      const uint8_t* bytes = rows + t * row_stride + i;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        Ints values;
+        LoadBytes(bytes + v * kLanes, &values);
+        sums[v] += values * weights[t];
+      }
     }
-    low >>= kResizeWeightBits;
-    high >>= kResizeWeightBits;
-    low = low > 255 ? Ints{} + 255 : low;
-    high = high > 255 ? Ints{} + 255 : high;
-    const Bytes result[2] = {__builtin_convertvector(low, Bytes), __builtin_convertvector(high, Bytes)};
-    std::memcpy(output + i, result, sizeof(result));
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      __m128i halves[2];
+      std::memcpy(halves, &sums[v], sizeof(halves));
+      const uint32_t result[2] = {RoundToBytes(halves[0]), RoundToBytes(halves[1])};
+      std::memcpy(output + i + v * kLanes, result, sizeof(result));
+    }
   }
   for (; i < num_bytes; ++i) {
     int32_t sum = kHalf;
@@ -131,7 +147,7 @@ URSA_INLINE __m128 LoadPixel(const uint8_t* pixel) {
 }
 URSA_INLINE __m128 LoadPixel(const float* pixel) { return _mm_loadu_ps(pixel); }
 
-#ifdef __AVX2__
+#ifdef URSA_PIXEL_KERNELS_AVX2
 URSA_INLINE __m256 LoadTwoPixels(const uint8_t* pixel) {
   return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(pixel))));
 }
@@ -141,7 +157,7 @@ URSA_INLINE __m256 LoadTwoPixels(const float* pixel) { return _mm256_loadu_ps(pi
 // Between four neighbours: first down, then across. `pixel` is the upper left one.
 template <typename T>
 URSA_INLINE __m128 Interpolate(const T* pixel, int64_t row_values, float across, float down) {
-#ifdef __AVX2__
+#ifdef URSA_PIXEL_KERNELS_AVX2
   const __m256 columns = _mm256_add_ps(_mm256_mul_ps(LoadTwoPixels(pixel), _mm256_set1_ps(1.0f - down)),
                                        _mm256_mul_ps(LoadTwoPixels(pixel + row_values), _mm256_set1_ps(down)));
   const __m128 left = _mm256_castps256_ps128(columns);
@@ -200,11 +216,10 @@ void SampleFloats(const SampleSource<float>& source, const SampleLine& line, Sam
 // --- Values ---
 
 void BytesToFloats(const uint8_t* input, int num_values, float* output) {
-  typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
   for (int i = 0; i < num_values; i += kLanes) {
-    Bytes bytes;
-    std::memcpy(&bytes, input + i, sizeof(bytes));
-    const Floats values = __builtin_convertvector(__builtin_convertvector(bytes, Ints), Floats) / 255.0f;
+    Ints bytes;
+    LoadBytes(input + i, &bytes);
+    const Floats values = __builtin_convertvector(bytes, Floats) / 255.0f;
     Store(&values, output + i);
   }
 }
