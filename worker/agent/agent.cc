@@ -1,0 +1,335 @@
+#include "worker/agent/agent.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace ursa {
+namespace {
+
+using worker::v1::TaskEvent;
+
+// Owners of pins in the cache.
+std::string FetchOwner(const ProcessKey& key) { return absl::StrCat("task:", key.ToString()); }
+// Until an event names the blob.
+std::string PutOwner(const ProcessKey& key) { return absl::StrCat("put:", key.ToString()); }
+std::string EventOwner(int64_t event_id) { return absl::StrCat("event:", event_id); }
+
+uint64_t RandomSeed() { return std::stoull(RandomHex(8), nullptr, 16); }
+
+}  // namespace
+
+Agent::Agent(CoordinatorLink* link, BlobCache* cache, Clock* clock, worker::v1::Hello hello, const Options& options)
+    : link_(link),
+      cache_(cache),
+      clock_(clock),
+      options_(options),
+      rng_(RandomSeed()),
+      state_(options.state, std::move(hello), &rng_) {
+  fetcher_.emplace(link_, cache_, clock_, options_.fetch);
+  uploader_.emplace(link_, cache_, clock_, options_.upload, [this](int64_t event_id, const absl::Status& status) {
+    Post([this, event_id, status] {
+      if (status.ok()) {
+        state_.OnUploaded(event_id);
+      } else {
+        state_.OnUploadFailed(event_id, status);
+      }
+    });
+  });
+  supervisor_.emplace(ProcessSupervisor::Callbacks{
+      [this](int64_t id, std::string_view printed) { OnOutput(id, printed); },
+      [this](int64_t id, const ProcessSupervisor::Exit& exit) { Post([this, id, exit] { OnExit(id, exit); }); }});
+}
+
+Agent::~Agent() {
+  {
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+  }
+  link_->Stop();
+  supervisor_.reset();
+  processes_.clear();
+  stream_.reset();
+  uploader_.reset();
+  fetcher_.reset();
+}
+
+absl::Status Agent::Run() {
+  while (!exit_.has_value()) {
+    std::deque<std::function<void()>> inputs;
+    {
+      absl::MutexLock lock(&mu_);
+      auto due = [this] { return !mailbox_.empty(); };
+      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due), state_.NextWakeup());
+      inputs.swap(mailbox_);
+    }
+    for (const auto& input : inputs) input();
+    for (AgentAction& action : state_.TakeActions(clock_->Now()))
+      std::visit([this](auto& a) { Do(std::move(a)); }, action);
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+  }
+  return *exit_;
+}
+
+void Agent::Post(std::function<void()> input) {
+  absl::MutexLock lock(&mu_);
+  if (!closed_) mailbox_.push_back(std::move(input));
+}
+
+void Agent::Shutdown() {
+  Post([this] { state_.BeginShutdown(); });
+}
+
+void Agent::KillAll() {
+  Post([this] { state_.KillAll(); });
+}
+
+// ---- processes
+
+void Agent::Do(TaskTable::Start action) {
+  const int64_t process_id = next_process_id_++;
+  const absl::Status status = StartProcess(action, process_id);
+  if (status.ok()) return state_.OnStarted(action.key);
+  URSA_LOG(ERROR) << "task=" << action.key.ToString() << " cannot be started: " << status;
+  processes_.erase(process_id);
+  worker::v1::TaskExited exited;
+  exited.set_exit_code(127);
+  exited.set_last_words(absl::StrCat("worker: ", status.message()));
+  state_.OnEnded(action.key, exited);
+  Post([] {});  // the state has news
+}
+
+absl::Status Agent::StartProcess(const TaskTable::Start& action, int64_t process_id) {
+  const ProcessKey& key = action.key;
+  int sockets[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) return ErrnoStatus(errno, "socketpair");
+  absl::StatusOr<std::unique_ptr<TaskServer>> server =
+      TaskServer::Start(key, action.assignment, this, sockets[0], options_.server);
+  if (!server.ok()) {
+    ::close(sockets[1]);
+    return server.status();
+  }
+  // Before the start, so that its first words and its end find it.
+  processes_.emplace(process_id, Process{key, *std::move(server), LogCollector(options_.log, clock_->Now())});
+  ProcessSupervisor::Command command;
+  command.program = options_.task_binary;
+  command.arguments = {"ursa-task",
+                       "--dir",
+                       options_.dir,
+                       "--fd",
+                       absl::StrCat(ProcessSupervisor::kInheritedFd),
+                       "--task",
+                       key.task_id,
+                       "--rank",
+                       absl::StrCat(key.rank),
+                       "--epoch",
+                       absl::StrCat(key.epoch),
+                       "--fabric_address",
+                       options_.fabric_address};
+  const std::string threads = absl::StrCat(std::max(1, action.assignment.threads()));
+  command.environment = {{"OMP_WAIT_POLICY", "PASSIVE"}, {"OMP_NUM_THREADS", threads}, {"MKL_NUM_THREADS", threads}};
+  command.inherited_fd = sockets[1];
+  const absl::StatusOr<pid_t> pid = supervisor_->Start(process_id, command);
+  ::close(sockets[1]);
+  URSA_RETURN_IF_ERROR(pid.status());
+  URSA_LOG(INFO) << "task=" << key.ToString() << " STARTED pid=" << *pid;
+  return absl::OkStatus();
+}
+
+Agent::Process* Agent::FindProcess(const ProcessKey& key) {
+  for (auto& [id, process] : processes_) {
+    if (process.key == key) return &process;
+  }
+  return nullptr;
+}
+
+void Agent::Do(TaskTable::TellStop action) {
+  URSA_LOG(INFO) << "task=" << action.key.ToString() << " STOPPING reason=\"" << action.reason << '"';
+  Process* process = FindProcess(action.key);
+  if (process == nullptr) return;
+  worker::v1::TaskDirective directive;
+  directive.mutable_stop()->set_reason(action.reason);
+  const absl::Status status = process->server->Tell(std::move(directive));
+  if (!status.ok()) URSA_LOG(WARNING) << status;
+}
+
+void Agent::Do(TaskTable::Kill action) {
+  URSA_LOG(INFO) << "task=" << action.key.ToString() << " KILLED reason=\"" << action.reason << '"';
+  for (const auto& [id, process] : processes_) {
+    if (process.key == action.key) supervisor_->Signal(id, SIGKILL);
+  }
+}
+
+void Agent::OnOutput(int64_t process_id, std::string_view printed) {
+  absl::MutexLock lock(&mu_);
+  auto room = [this] { return closed_ || output_bytes_ < options_.output_bytes_max; };
+  mu_.Await(absl::Condition(&room));
+  if (closed_) return;
+  output_bytes_ += printed.size();
+  mailbox_.push_back([this, process_id, text = std::string(printed)] {
+    {
+      absl::MutexLock lock(&mu_);
+      output_bytes_ -= text.size();
+    }
+    const auto it = processes_.find(process_id);
+    if (it == processes_.end()) return;
+    Process& process = it->second;
+    state_.OnPrinted(process.key, process.log.Append(text, state_.LogRoom(process.key), clock_->Now()));
+  });
+}
+
+void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {
+  const auto it = processes_.find(process_id);
+  if (it == processes_.end()) return;
+  Process& process = it->second;
+  const ProcessKey key = process.key;
+  URSA_LOG(INFO) << "task=" << key.ToString() << " ENDED exit_code=" << exit.exit_code << " signal=" << exit.signal;
+  state_.OnPrinted(key, process.log.Finish(state_.LogRoom(key), clock_->Now()));
+  worker::v1::TaskExited exited;
+  exited.set_exit_code(exit.exit_code);
+  exited.set_signal(exit.signal);
+  exited.set_last_words(process.log.LastWords());
+  state_.OnEnded(key, exited);
+  processes_.erase(it);  // its server ends the calls that still run
+  fetcher_->Cancel(FetchOwner(key));
+  cache_->Release(FetchOwner(key));
+  cache_->Release(PutOwner(key));
+}
+
+// ---- the coordinator
+
+void Agent::Do(OpenStream action) {
+  const int64_t id = action.stream_id;
+  stream_.reset();
+  stream_id_ = id;
+  stream_ = link_->Connect(CoordinatorLink::StreamCallbacks{
+      [this, id](worker::v1::ConnectResponse message) {
+        Post([this, id, message = std::move(message)] {
+          const bool was_connected = state_.connected();
+          state_.OnMessage(id, message, clock_->Now());
+          if (!was_connected && state_.connected())
+            URSA_LOG(INFO) << "coordinator CONNECTED worker=" << state_.worker_id();
+        });
+      },
+      [this, id](const absl::Status& status) {
+        Post([this, id, status] {
+          if (state_.connected()) URSA_LOG(WARNING) << "coordinator CONNECTED->AWAY reason=\"" << status << '"';
+          state_.OnStreamClosed(id, status, clock_->Now());
+        });
+      }});
+}
+
+void Agent::Do(CloseStream action) {
+  if (stream_ != nullptr && action.stream_id == stream_id_) stream_->Close();
+}
+
+void Agent::Do(SendMessage action) {
+  if (stream_ != nullptr && action.stream_id == stream_id_) stream_->Send(std::move(action.message));
+}
+
+void Agent::Do(KeepWorkerId action) {
+  const absl::Status status = WriteFileAtomically(options_.worker_id_file, action.worker_id + "\n");
+  if (!status.ok()) URSA_LOG(ERROR) << "worker id " << action.worker_id << " cannot be kept: " << status;
+}
+
+void Agent::Do(UploadBlobs action) { uploader_->Upload(action.event_id, std::move(action.hashes)); }
+
+void Agent::Do(ReleaseBlobs action) {
+  uploader_->Cancel(action.event_id);
+  cache_->Release(EventOwner(action.event_id));
+}
+
+void Agent::Do(DeliverPredict action) {
+  Process* process = FindProcess(action.key);
+  if (process == nullptr) return;
+  const int64_t call_id = action.input.call_id();
+  const int num_pictures = action.input.pictures_size();
+  worker::v1::TaskDirective directive;
+  *directive.mutable_predict() = std::move(action.input);
+  const absl::Status status = process->server->Tell(std::move(directive));
+  if (status.ok()) return;
+  TaskEvent refusal;
+  refusal.mutable_predict()->set_call_id(call_id);
+  for (int i = 0; i < num_pictures; ++i)
+    refusal.mutable_predict()->add_answers()->set_error(std::string(status.message()));
+  ReportEvents(action.key, {std::move(refusal)}, [](const absl::Status&) {});
+}
+
+void Agent::Do(ExitAgent action) { exit_ = action.status; }
+
+// ---- calls of tasks
+
+void Agent::FetchBlobs(const ProcessKey& key, const std::vector<std::string>& hashes,
+                       std::function<void(absl::StatusOr<std::vector<std::string>>)> done) {
+  fetcher_->Fetch(hashes, FetchOwner(key), std::move(done));
+}
+
+absl::StatusOr<std::unique_ptr<BlobCache::Writer>> Agent::NewBlob(const ProcessKey&) { return cache_->NewWriter(); }
+
+absl::StatusOr<std::string> Agent::CommitBlob(const ProcessKey& key, BlobCache::Writer* writer) {
+  return writer->Commit(PutOwner(key));
+}
+
+void Agent::ReportEvents(const ProcessKey& key, std::vector<TaskEvent> events, std::function<void(absl::Status)> done) {
+  std::vector<int64_t> event_ids(events.size(), 0);
+  auto give_back = [&] {
+    for (const int64_t event_id : event_ids) cache_->Release(EventOwner(event_id));
+  };
+  for (size_t i = 0; i < events.size(); ++i) {
+    if (events[i].has_log() || events[i].has_exited()) {
+      give_back();
+      return done(
+          absl::InvalidArgumentError(absl::StrCat("task ", key.task_id, ": this event is the agent's to make")));
+    }
+    for (const std::string& hash : EventOutbox::BlobsOf(events[i])) {
+      if (event_ids[i] == 0) event_ids[i] = next_event_id_++;
+      const absl::Status pinned = cache_->Pin(hash, EventOwner(event_ids[i])).status();
+      if (!pinned.ok()) {
+        give_back();
+        return done(absl::InvalidArgumentError(
+            absl::StrCat("task ", key.task_id, ": an event names a blob that was not put, ", pinned.message())));
+      }
+      cache_->Unpin(hash, PutOwner(key));
+    }
+  }
+  Post([this, key, events = std::move(events), event_ids = std::move(event_ids), done = std::move(done)]() mutable {
+    const int64_t report_id = next_event_id_++;
+    reports_[report_id] = std::move(done);
+    state_.OnReport(key, report_id, std::move(events), std::move(event_ids), clock_->Now());
+  });
+}
+
+void Agent::Do(AnswerReport action) {
+  auto node = reports_.extract(action.report_id);
+  if (!node.empty()) node.mapped()(action.status);
+}
+
+void Agent::Rendezvous(const ProcessKey& key, worker::v1::StoreRequest request,
+                       std::function<void(absl::StatusOr<worker::v1::StoreResponse>)> done) {
+  Post([this, key, request = std::move(request), done = std::move(done)]() mutable {
+    const int64_t call_id = next_event_id_++;
+    calls_[call_id] = std::move(done);
+    state_.OnRendezvous(key, call_id, std::move(request), clock_->Now());
+  });
+}
+
+void Agent::Do(AnswerRendezvous action) {
+  auto node = calls_.extract(action.call_id);
+  if (!node.empty()) node.mapped()(std::move(action.response));
+}
+
+}  // namespace ursa

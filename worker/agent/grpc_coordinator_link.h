@@ -1,0 +1,30 @@
+#ifndef URSA_WORKER_AGENT_GRPC_COORDINATOR_LINK_H_
+#define URSA_WORKER_AGENT_GRPC_COORDINATOR_LINK_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "worker/agent/coordinator_link.h"
+
+namespace ursa {
+
+struct GrpcCoordinatorLinkOptions {
+  // Where the coordinator is, "HOST:PORT"; asked at each Connect(), because a restarted coordinator may be elsewhere.
+  std::function<absl::StatusOr<std::string>()> address;
+  std::string token_file;                               // read at each Connect(); empty: no token is sent
+  std::string ca_file;                                  // PEM certificates to trust; empty: no TLS
+  int message_bytes_max = 64 << 20;                     // received
+  absl::Duration short_call_limit = absl::Seconds(30);  // of calls that answer at once
+  // Pings on connections that leave this machine, to notice a peer that vanished without a word.
+  absl::Duration keepalive = absl::Seconds(30);
+};
+
+// The real link.
+std::unique_ptr<CoordinatorLink> NewGrpcCoordinatorLink(GrpcCoordinatorLinkOptions options);
+
+}  // namespace ursa
+
+#endif  // URSA_WORKER_AGENT_GRPC_COORDINATOR_LINK_H_
