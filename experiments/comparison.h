@@ -4,7 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "experiments/evaluation.h"
-#include "experiments/paired_tests.h"
+#include "experiments/statistics/paired_tests.h"
 #include "ursa/v1/comparisons.pb.h"
 #include "ursa/v1/registry.pb.h"
 

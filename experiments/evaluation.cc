@@ -10,8 +10,8 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "experiments/distributions.h"
-#include "experiments/proportions.h"
+#include "experiments/statistics/distributions.h"
+#include "experiments/statistics/proportions.h"
 
 namespace ursa {
 namespace {

@@ -1,10 +1,10 @@
-#include "experiments/paired_tests.h"
+#include "experiments/statistics/paired_tests.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/log.h"
-#include "experiments/distributions.h"
+#include "experiments/statistics/distributions.h"
 
 namespace ursa {
 namespace {

@@ -1,6 +1,6 @@
 // Normal and binomial distributions in float64, to a relative 1e-12 or better, tails included.
-#ifndef URSA_EXPERIMENTS_DISTRIBUTIONS_H_
-#define URSA_EXPERIMENTS_DISTRIBUTIONS_H_
+#ifndef URSA_EXPERIMENTS_STATISTICS_DISTRIBUTIONS_H_
+#define URSA_EXPERIMENTS_STATISTICS_DISTRIBUTIONS_H_
 
 #include <cstdint>
 
@@ -27,4 +27,4 @@ double BinomialSf(int64_t k, int64_t n, double p);
 
 }  // namespace ursa
 
-#endif  // URSA_EXPERIMENTS_DISTRIBUTIONS_H_
+#endif  // URSA_EXPERIMENTS_STATISTICS_DISTRIBUTIONS_H_

@@ -1,4 +1,4 @@
-#include "experiments/distributions.h"
+#include "experiments/statistics/distributions.h"
 
 #include <cmath>
 

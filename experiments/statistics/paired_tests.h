@@ -1,10 +1,10 @@
 // Two classifiers on the same examples: tests and intervals of the paired 2x2 table.
-#ifndef URSA_EXPERIMENTS_PAIRED_TESTS_H_
-#define URSA_EXPERIMENTS_PAIRED_TESTS_H_
+#ifndef URSA_EXPERIMENTS_STATISTICS_PAIRED_TESTS_H_
+#define URSA_EXPERIMENTS_STATISTICS_PAIRED_TESTS_H_
 
 #include <cstdint>
 
-#include "experiments/proportions.h"
+#include "experiments/statistics/proportions.h"
 
 namespace ursa {
 
@@ -57,4 +57,4 @@ double McNemarPower(double rate_a, double rate_b, double alpha, double n);
 
 }  // namespace ursa
 
-#endif  // URSA_EXPERIMENTS_PAIRED_TESTS_H_
+#endif  // URSA_EXPERIMENTS_STATISTICS_PAIRED_TESTS_H_

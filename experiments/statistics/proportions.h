@@ -1,6 +1,6 @@
 // Intervals and tests of one proportion.
-#ifndef URSA_EXPERIMENTS_PROPORTIONS_H_
-#define URSA_EXPERIMENTS_PROPORTIONS_H_
+#ifndef URSA_EXPERIMENTS_STATISTICS_PROPORTIONS_H_
+#define URSA_EXPERIMENTS_STATISTICS_PROPORTIONS_H_
 
 #include <cstdint>
 
@@ -20,4 +20,4 @@ double BinomialTestTwoSided(int64_t k, int64_t n, double p0);
 
 }  // namespace ursa
 
-#endif  // URSA_EXPERIMENTS_PROPORTIONS_H_
+#endif  // URSA_EXPERIMENTS_STATISTICS_PROPORTIONS_H_

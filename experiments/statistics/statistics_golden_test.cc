@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "experiments/distributions.h"
 #include "experiments/golden_testlib.h"
-#include "experiments/paired_tests.h"
-#include "experiments/proportions.h"
+#include "experiments/statistics/distributions.h"
+#include "experiments/statistics/paired_tests.h"
+#include "experiments/statistics/proportions.h"
 #include "gtest/gtest.h"
 
 namespace ursa {

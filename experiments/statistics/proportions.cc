@@ -1,10 +1,10 @@
-#include "experiments/proportions.h"
+#include "experiments/statistics/proportions.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/log.h"
-#include "experiments/distributions.h"
+#include "experiments/statistics/distributions.h"
 
 namespace ursa {
 

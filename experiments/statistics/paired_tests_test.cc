@@ -1,9 +1,9 @@
-#include "experiments/paired_tests.h"
+#include "experiments/statistics/paired_tests.h"
 
 #include <cmath>
 #include <vector>
 
-#include "experiments/distributions.h"
+#include "experiments/statistics/distributions.h"
 #include "gtest/gtest.h"
 
 namespace ursa {
@@ -135,7 +135,7 @@ TEST(ExamplesNeededTest, IdenticalPredictions) {
   EXPECT_EQ(DecideNonInferiority(PairedDifferenceInterval({380, 0, 0, 0}, 0.95), 0.01), NonInferiority::kUndecided);
 }
 
-// The power that the answer promises, by drawing many experiments from the observed rates.
+// The power that the answer promises, from the normal approximation of the paired difference.
 TEST(ExamplesNeededTest, HasTheStatedPower) {
   const PairedCounts observed = {800, 45, 40, 115};
   const int64_t needed = ExamplesNeeded(observed, 0.01, 0.95);
