@@ -11,10 +11,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -82,87 +85,107 @@ void RunEpoch(Loader* loader, int64_t epoch) {
   }
 }
 
-int Main(const std::string& form, const std::string& folder) {
+struct Photos {
   std::vector<ExampleRef> examples;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    const std::string path = entry.path().string();
-    if (entry.path().extension() == ".jpg") examples.push_back({path, 0, entry.path().filename().string()});
-  }
-  std::sort(examples.begin(), examples.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
-  const size_t num_photos_max = form == "full" ? 416 : form == "short" ? 64 : 16;
-  const int num_rounds = form == "full" ? 5 : form == "short" ? 3 : 1;
-  examples.resize(std::min(examples.size(), num_photos_max) / kBatchSize * kBatchSize);
-  if (examples.empty()) Fail("no batch of .jpg files under " + folder);
-
-  const TransformGraph graph = Graph();
   std::vector<std::string> files;
   std::vector<RgbImage> images;
-  double pixels = 0;
-  for (const ExampleRef& example : examples) {
-    files.push_back(*ReadFile(example.path));
-    images.push_back(*DecodeImage(files.back(), ImageLimits()));
-    pixels += static_cast<double>(images.back().width) * images.back().height;
-  }
-  Check(images);
-  std::printf("%zu photos of %.2f megapixels on average; both instruction sets give equal bits\n", images.size(),
-              pixels / images.size() / 1e6);
-  if (form == "ci") return 0;
+};
 
-  TransformScratch scratch;
-  RgbImage decoded;
-  std::vector<RgbImage> items(images.size());
-  std::vector<float> output(NumOutputValues(graph));
-  const auto draws_of = [](size_t i) { return CounterRng(42, i, 0); };
-  const auto item = [&] {
-    for (size_t i = 0; i < images.size(); ++i) {
-      CounterRng rng = draws_of(i);
-      RngDraws draws(&rng);
-      (void)ApplyItem(graph, images[i], TransformMode::kTraining, &draws, &scratch.resize, &items[i]);
-    }
-  };
-  item();
+// The first .jpg files under `folder` in the order of their names, whole batches only.
+Photos LoadPhotos(const std::string& folder, size_t num_photos_max) {
+  Photos photos;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".jpg") continue;
+    photos.examples.push_back({entry.path().string(), 0, entry.path().filename().string()});
+  }
+  std::sort(photos.examples.begin(), photos.examples.end(),
+            [](const auto& a, const auto& b) { return a.path < b.path; });
+  photos.examples.resize(std::min(photos.examples.size(), num_photos_max) / kBatchSize * kBatchSize);
+  if (photos.examples.empty()) Fail("no batch of .jpg files under " + folder);
+  for (const ExampleRef& example : photos.examples) {
+    absl::StatusOr<std::string> file = ReadFile(example.path);
+    if (!file.ok()) Fail(file.status().ToString());
+    absl::StatusOr<RgbImage> image = DecodeImage(*file, ImageLimits());
+    if (!image.ok()) Fail(example.path + ": " + image.status().ToString());
+    photos.files.push_back(*std::move(file));
+    photos.images.push_back(*std::move(image));
+  }
+  return photos;
+}
+
+// A loader that works in the caller's thread.
+std::unique_ptr<Loader> MakeLoader(const Photos& photos, int64_t cache_bytes_max) {
   LoaderOptions options;
   options.batch_size = kBatchSize;
   options.num_threads = 0;
-  options.cache_bytes_max = 0;
-  const auto source = std::make_shared<FileExampleSource>(examples);
-  const auto uncached = *Loader::Create(source, graph, options);
-  options.cache_bytes_max = int64_t{2} << 30;
-  const auto cached = *Loader::Create(source, graph, options);
-  RunEpoch(cached.get(), 0);
+  options.cache_bytes_max = cache_bytes_max;
+  auto loader = Loader::Create(std::make_shared<FileExampleSource>(photos.examples), Graph(), options);
+  if (!loader.ok()) Fail(loader.status().ToString());
+  return *std::move(loader);
+}
 
-  int64_t epoch = 1;
-  std::vector<Series> series = {
-      {"decode",
-       [&] {
-         for (const std::string& file : files) (void)DecodeImage(file, ImageLimits(), &decoded);
-       },
-       {}},
-      {"random resized crop to 224", item, {}},
-      {"augment and normalise",
-       [&] {
-         for (size_t i = 0; i < items.size(); ++i) {
-           CounterRng rng = draws_of(i);
-           RngDraws draws(&rng);
-           ApplyAfterItem(graph, items[i], TransformMode::kTraining, &draws, &scratch.batch, output.data());
-         }
-       },
-       {}},
-      {"loader, first epoch", [&] { RunEpoch(uncached.get(), epoch); }, {}},
-      {"loader, cached", [&] { RunEpoch(cached.get(), epoch); }, {}},
-  };
-  for (int round = 0; round < num_rounds; ++round, ++epoch) {
-    for (Series& s : series) s.photos_per_second.push_back(images.size() / Seconds(s.work));
-  }
+void Print(std::vector<Series>* series) {
   std::printf("%-28s %8s %8s %8s   of decode\n", "photos/s, one thread", "median", "min", "max");
   double decode_median = 0;
-  for (Series& s : series) {
-    std::sort(s.photos_per_second.begin(), s.photos_per_second.end());
-    const double median = s.photos_per_second[s.photos_per_second.size() / 2];
+  for (Series& s : *series) {
+    std::vector<double>& figures = s.photos_per_second;
+    std::sort(figures.begin(), figures.end());
+    const double median = figures[figures.size() / 2];
     if (decode_median == 0) decode_median = median;
-    std::printf("%-28s %8.0f %8.0f %8.0f   %6.2f\n", s.name.c_str(), median, s.photos_per_second.front(),
-                s.photos_per_second.back(), median / decode_median);
+    std::printf("%-28s %8.0f %8.0f %8.0f   %6.2f\n", s.name.c_str(), median, figures.front(), figures.back(),
+                median / decode_median);
   }
+}
+
+int Main(const std::string& form, const std::string& folder) {
+  const Photos photos = LoadPhotos(folder, form == "full" ? 416 : form == "short" ? 64 : 16);
+  Check(photos.images);
+  double pixels = 0;
+  for (const RgbImage& image : photos.images) pixels += static_cast<double>(image.width) * image.height;
+  std::printf("%zu photos of %.2f megapixels on average; both instruction sets give equal bits\n", photos.images.size(),
+              pixels / photos.images.size() / 1e6);
+  if (form == "ci") return 0;
+
+  const TransformGraph graph = Graph();
+  TransformScratch scratch;
+  RgbImage decoded;
+  std::vector<RgbImage> items(photos.images.size());
+  std::vector<float> output(NumOutputValues(graph));
+  const auto decode = [&] {
+    for (const std::string& file : photos.files) (void)DecodeImage(file, ImageLimits(), &decoded);
+  };
+  const auto for_each_photo = [&photos](const std::function<void(size_t, Draws*)>& work) {
+    for (size_t i = 0; i < photos.images.size(); ++i) {
+      CounterRng rng(42, i, 0);
+      RngDraws draws(&rng);
+      work(i, &draws);
+    }
+  };
+  const auto crop = [&] {
+    for_each_photo([&](size_t i, Draws* draws) {
+      (void)ApplyItem(graph, photos.images[i], TransformMode::kTraining, draws, &scratch.resize, &items[i]);
+    });
+  };
+  const auto augment = [&] {
+    for_each_photo([&](size_t i, Draws* draws) {
+      ApplyAfterItem(graph, items[i], TransformMode::kTraining, draws, &scratch.batch, output.data());
+    });
+  };
+  const auto uncached = MakeLoader(photos, 0);
+  const auto cached = MakeLoader(photos, int64_t{2} << 30);
+  crop();
+  RunEpoch(cached.get(), 0);
+  int64_t epoch = 1;
+  std::vector<Series> series = {{"decode", decode, {}},
+                                {"random resized crop to 224", crop, {}},
+                                {"augment and normalise", augment, {}},
+                                {"loader, first epoch", [&] { RunEpoch(uncached.get(), epoch); }, {}},
+                                {"loader, cached", [&] { RunEpoch(cached.get(), epoch); }, {}}};
+  const int num_rounds = form == "full" ? 5 : 3;
+  for (int round = 0; round < num_rounds; ++round, ++epoch) {
+    for (Series& s : series) s.photos_per_second.push_back(photos.images.size() / Seconds(s.work));
+  }
+  Print(&series);
   return 0;
 }
 

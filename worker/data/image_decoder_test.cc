@@ -1,9 +1,11 @@
 #include "worker/data/image_decoder.h"
 
 #include <array>
-#include <set>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 
+#include "base/file.h"
 #include "gtest/gtest.h"
 #include "worker/data/golden_testing.h"
 
@@ -105,6 +107,22 @@ TEST(ImageDecoderTest, SurvivesFlippedBytes) {
       }
     }
   }
+}
+
+TEST(ImageDecoderTest, DecodesEveryRealPhoto) {
+  const char* data = std::getenv("URSA_DATA");
+  if (data == nullptr) GTEST_SKIP() << "URSA_DATA is not set, no real photos";
+  int num_photos = 0;
+  RgbImage image;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(data) + "/bears")) {
+    if (entry.path().extension() != ".jpg") continue;
+    const absl::StatusOr<std::string> bytes = ReadFile(entry.path().string());
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    const absl::Status status = DecodeImage(*bytes, ImageLimits(), &image);
+    EXPECT_TRUE(status.ok()) << entry.path() << " " << status;
+    ++num_photos;
+  }
+  EXPECT_GT(num_photos, 0);
 }
 
 TEST(ImageDecoderTest, ReusesMemoryAcrossSizes) {
