@@ -174,7 +174,7 @@ TEST(GlooCollectiveTest, Errors) {
   options.rank = 0;
   options.connect_timeout = absl::Milliseconds(300);
   EXPECT_EQ(MakeGlooCollective(store, options).status().code(), absl::StatusCode::kUnavailable) << "no peer comes";
-  options.address = "no.such.host.invalid";
+  options.address = "192.0.2.1";  // of no interface (TEST-NET-1)
   EXPECT_EQ(MakeGlooCollective(store, options).status().code(), absl::StatusCode::kUnavailable);
 }
 

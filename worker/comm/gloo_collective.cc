@@ -21,14 +21,17 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(std::shared_ptr<R
   const std::string who =
       absl::StrCat("gloo: rank ", options.rank, " of ", options.world_size, " at ", options.address);
   try {
-    auto gloo_options = c10d::ProcessGroupGloo::Options::create(absl::ToChronoMilliseconds(options.timeout));
+    // Peers may take long over a collective, but not over coming: connecting has a timeout of its own.
+    const auto connect_timeout = absl::ToChronoMilliseconds(options.connect_timeout);
+    auto gloo_options = c10d::ProcessGroupGloo::Options::create(connect_timeout);
     gloo_options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(options.address));
     gloo_options->threads = 1;
-    auto adapter =
-        c10::make_intrusive<StoreAdapter>(std::move(store), absl::ToChronoMilliseconds(options.connect_timeout));
+    auto adapter = c10::make_intrusive<StoreAdapter>(std::move(store), connect_timeout);
+    auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(adapter), options.rank, options.world_size,
+                                                            std::move(gloo_options));
+    gloo->setTimeout(absl::ToChronoMilliseconds(options.timeout));
     return std::unique_ptr<Collective>(
-        std::make_unique<C10dCollective>(c10::intrusive_ptr<c10d::Backend>(c10::make_intrusive<c10d::ProcessGroupGloo>(
-            std::move(adapter), options.rank, options.world_size, std::move(gloo_options)))));
+        std::make_unique<C10dCollective>(c10::intrusive_ptr<c10d::Backend>(std::move(gloo))));
   } catch (const std::exception& e) {
     return absl::UnavailableError(absl::StrCat(who, ": ", e.what()));
   }

@@ -223,7 +223,7 @@ BatchNorm::BatchNorm(const BatchNormOptions& options) : options_(options) {
 at::Tensor BatchNorm::Forward(const at::Tensor& input) {
   const bool needs_graph = at::GradMode::is_enabled() && (input.requires_grad() || weight.requires_grad());
   if (uses_batch()) num_batches_tracked += 1;
-  if (options_.is_fusable && IsFusable(input)) {
+  if (is_fused() && IsFusable(input)) {
     if (uses_batch() && input.numel() > input.size(1)) {
       return BatchNormActivation::apply(input, weight, bias, running_mean, running_var, options_.momentum,
                                         options_.epsilon, static_cast<int64_t>(options_.activation));

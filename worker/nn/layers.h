@@ -40,6 +40,8 @@ class Layer {
   bool training() const { return training_; }
   // Evaluation-mode behaviour even while training; of this layer alone.
   void set_held(bool held) { held_ = held; }
+  // Off: torch's own operators everywhere in this layer, for comparison.
+  void set_fused(bool fused) { fused_ = fused; }
   virtual bool is_norm() const { return false; }
 
  protected:
@@ -53,6 +55,7 @@ class Layer {
   }
   const std::vector<std::pair<std::string, std::unique_ptr<Layer>>>& children() const { return children_; }
   bool uses_batch() const { return training_ && !held_; }
+  bool is_fused() const { return fused_; }
 
  private:
   struct Own {
@@ -64,6 +67,7 @@ class Layer {
   std::vector<std::pair<std::string, std::unique_ptr<Layer>>> children_;
   bool training_ = false;
   bool held_ = false;
+  bool fused_ = true;
 };
 
 enum class Activation { kNone, kRelu, kRelu6 };
@@ -93,7 +97,6 @@ struct BatchNormOptions {
   double epsilon = 1e-5;
   double momentum = 0.1;
   Activation activation = Activation::kNone;  // applied to the output, in the same pass over memory
-  bool is_fusable = true;                     // false: always torch's own operators (for comparison)
 };
 
 // Batch normalisation over [N, C] or [N, C, H, W]. Weight 1, bias 0, running mean 0, variance 1.

@@ -133,9 +133,12 @@ void Model::Freeze(int num_frozen, bool train_norms, bool hold_norm_statistics) 
     parameter.tensor.set_requires_grad(trains);
     if (trains) trained.insert(parameter.name);
   }
-  const auto visit = [&](const std::string& name, Layer* layer) {
+  VisitLayers([&](const std::string& name, Layer* layer) {
     if (layer->is_norm()) layer->set_held(hold_norm_statistics && trained.count(name + ".weight") == 0);
-  };
+  });
+}
+
+void Model::VisitLayers(const std::function<void(const std::string&, Layer*)>& visit) {
   if (body_ != nullptr) body_->VisitLayers(body_name_, visit);
   if (head_ != nullptr) head_->VisitLayers(head_name_, visit);
 }

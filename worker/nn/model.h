@@ -55,6 +55,9 @@ class Model {
   // Training mode (batch statistics, dropout) or evaluation mode. Models start in evaluation mode.
   void SetTraining(bool training);
 
+  // Calls `visit` for every layer, parents first, with its full name.
+  void VisitLayers(const std::function<void(const std::string& name, Layer*)>& visit);
+
   // Trains only groups >= `num_frozen`; with `train_norms`, norm layers of the frozen groups train too (fastai's
   // train_bn). With `hold_norm_statistics`, frozen norm layers that do not train use and keep their running statistics
   // (fastai's BnFreeze), else these move even when frozen.

@@ -27,9 +27,9 @@ struct BestTracker {
 
 struct EarlyStoppingOptions {
   std::string monitor = "valid_loss";
-  int patience = 1;                       // >= 1 epochs without improvement
-  double min_delta = 0;                   // >= 0
-  std::optional<bool> smaller_is_better;  // without it: by the column's name
+  int patience = 1;                                      // >= 1 epochs without improvement
+  double min_delta = 0;                                  // >= 0
+  std::optional<bool> smaller_is_better = std::nullopt;  // without it: by the column's name
   absl::Status Validate() const;
 };
 

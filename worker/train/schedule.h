@@ -32,8 +32,8 @@ double CombinedCosine(double fraction, double start, double middle, double end, 
 
 // One learning rate per parameter group.
 struct LearningRate {
-  double maximum = 1e-3;          // of the last group; > 0
-  std::optional<double> first;    // given: geometric from it (first group) to `maximum` (last)
+  double maximum = 1e-3;                       // of the last group; > 0
+  std::optional<double> first = std::nullopt;  // given: geometric from it (first group) to `maximum` (last)
   bool tenth_for_others = false;  // fastai's slice(x): all groups but the last at a tenth. Not together with `first`
   std::vector<double> PerGroup(int num_groups) const;
   absl::Status Validate() const;
