@@ -4,6 +4,7 @@
 
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -40,7 +41,7 @@ constexpr char kUsage[] =
     "  --slots N          how many ranks may run at once (default 1)\n"
     "  --kind KIND        of the slots: cpu or cuda (default cpu)\n"
     "  --fabric IFACE     network interface that carries collectives (default lo)\n"
-    "  --task_binary FILE the program of tasks (default: ursa-task beside this program)\n";
+    "  --task_binary FILE the program of tasks (default: ursa-task beside this program, else in $URSA_BIN)\n";
 
 absl::StatusOr<std::map<std::string, std::string>> ParseFlags(int argc, char** argv) {
   std::map<std::string, std::string> flags = {{"dir", ""},    {"server", ""},  {"token_file", ""}, {"ca_file", ""},
@@ -70,11 +71,14 @@ absl::StatusOr<std::map<std::string, std::string>> ParseFlags(int argc, char** a
   return flags;
 }
 
-std::string BesideThisProgram(const std::string& name) {
+// The program beside this one, else the one in the folder that URSA_BIN names.
+std::string FindProgram(const std::string& name) {
   char path[PATH_MAX];
   const ssize_t length = ::readlink("/proc/self/exe", path, sizeof(path));
   const std::string program(path, length > 0 ? length : 0);
-  return program.substr(0, program.rfind('/') + 1) + name;
+  const std::string beside = program.substr(0, program.rfind('/') + 1) + name;
+  const char* folder = std::getenv("URSA_BIN");
+  return ::access(beside.c_str(), X_OK) == 0 || folder == nullptr ? beside : absl::StrCat(folder, "/", name);
 }
 
 // SIGTERM and SIGINT arrive here alone: once to end in order, twice to end at once.
@@ -98,7 +102,7 @@ absl::Status Run(std::map<std::string, std::string> flags, const sigset_t& signa
   Agent::Options options;
   options.dir = dir;
   options.worker_id_file = own_dir + "/worker.id";
-  options.task_binary = flags["task_binary"].empty() ? BesideThisProgram("ursa-task") : flags["task_binary"];
+  options.task_binary = flags["task_binary"].empty() ? FindProgram("ursa-task") : flags["task_binary"];
   if (::access(options.task_binary.c_str(), X_OK) != 0)
     return ErrnoStatus(errno, absl::StrCat("program \"", options.task_binary, "\": cannot be run"));
   URSA_ASSIGN_OR_RETURN(options.fabric_address, AddressOfInterface(flags["fabric"]));
