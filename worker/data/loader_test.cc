@@ -1,8 +1,13 @@
 #include "worker/data/loader.h"
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <string>
+
+// jpeglib.h needs stdio before it.
+#include <jpeglib.h>
 
 #include "absl/strings/str_cat.h"
 #include "experiments/mt19937.h"
@@ -10,6 +15,32 @@
 
 namespace ursa {
 namespace {
+
+// JPEG, as its decoder keeps no state between threads: OpenCV's has locks that the thread sanitizer complains about.
+std::string EncodeJpeg(RgbImage* image) {
+  jpeg_compress_struct info = {};
+  jpeg_error_mgr errors;
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* buffer = nullptr;
+  unsigned long num_bytes = 0;
+  jpeg_mem_dest(&info, &buffer, &num_bytes);
+  info.image_width = image->width;
+  info.image_height = image->height;
+  info.input_components = 3;
+  info.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&info);
+  jpeg_start_compress(&info, TRUE);
+  for (int y = 0; y < image->height; ++y) {
+    JSAMPROW row = image->Row(y);
+    jpeg_write_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  std::string file(reinterpret_cast<const char*>(buffer), num_bytes);
+  std::free(buffer);
+  return file;
+}
 
 // Small pictures in memory, each different. Counts what is read; can be told to fail.
 class FakeSource : public ExampleSource {
@@ -24,9 +55,9 @@ class FakeSource : public ExampleSource {
     if (index == missing_index) return absl::NotFoundError("gone");
     const int width = 20 + static_cast<int>(index % 7);
     const int height = 15 + static_cast<int>(index % 5);
-    std::string file = absl::StrCat("P6 ", width, " ", height, " 255\n");
-    for (int i = 0; i < width * height * 3; ++i) file.push_back(static_cast<char>(i * (index + 3) % 251));
-    return file;
+    RgbImage image(width, height);
+    for (size_t i = 0; i < image.NumBytes(); ++i) image.pixels[i] = static_cast<uint8_t>(i * (index + 3) % 251);
+    return EncodeJpeg(&image);
   }
   int64_t Label(int64_t index) const override { return index % 3; }
   const std::string& Id(int64_t index) const override { return ids_[index]; }
