@@ -150,10 +150,9 @@ absl::StatusOr<pid_t> StartDaemon(const std::vector<std::string>& words, const s
 
 bool IsRunning(pid_t pid, int* exit_status) {
   int status = 0;
-  if (::waitpid(pid, &status, WNOHANG) == pid) {
-    if (exit_status != nullptr) *exit_status = status;
-    return false;
-  }
+  const pid_t waited = ::waitpid(pid, &status, WNOHANG);
+  if (waited == pid && exit_status != nullptr) *exit_status = status;
+  if (waited >= 0) return waited == 0;  // a child of ours; while it starts its command line is empty
   return !CommandLine(pid).empty();
 }
 

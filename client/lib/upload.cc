@@ -149,11 +149,11 @@ absl::Status Client::UploadBlobs(const std::vector<BlobSource>& blobs,
     const auto writer = rpc_->blobs.UploadBlobs(context.get(), &response);
     for (const BlobSource* blob : upload.pending()) {
       const absl::StatusOr<int64_t> offset = UploadOffset(blob->hash, blob->size);
-      absl::StatusOr<bool> taken = offset.status();
-      if (offset.ok()) {
-        upload.Done(*offset);
-        taken = *offset == blob->size && blob->size > 0 ? true : upload.Send(*blob, *offset, writer.get());
-      }
+      const bool is_there = offset.ok() && *offset == blob->size && blob->size > 0;
+      if (offset.ok()) upload.Done(*offset);
+      if (is_there) continue;
+      const absl::StatusOr<bool> taken =
+          offset.ok() ? upload.Send(*blob, *offset, writer.get()) : absl::StatusOr<bool>(offset.status());
       if (!taken.ok()) {
         context->TryCancel();
         writer->Finish();

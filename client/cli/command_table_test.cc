@@ -1,0 +1,117 @@
+// Holds the list of commands and flags: scripts and people rely on it. A change here is a change of the interface.
+#include <gtest/gtest.h>
+
+#include "client/cli/command.h"
+#include "client/cli/context.h"
+
+namespace ursa::cli {
+namespace {
+
+TEST(CommandTableTest, CommandsAndFlags) {
+  const std::vector<std::string> expected = {
+      "ursa up [--dir DIR] [--port P] [--slots N] [--kind KIND] [--detach]",
+      "ursa down [--dir DIR]",
+      "ursa status",
+      "ursa dataset import NAME SOURCE [--labels RULE] [--split RULE]",
+      "ursa dataset list",
+      "ursa dataset show NAME[@V]",
+      "ursa dataset examples NAME[@V] [--split SPLIT] [--label LABEL] [--limit N]",
+      "ursa experiment create RECIPE [--set PATH=VALUE]... [--follow]",
+      "ursa experiment list",
+      "ursa experiment show ID",
+      "ursa experiment metrics ID [--metric NAME]",
+      "ursa experiment logs ID [--follow] [--rank R]",
+      "ursa experiment cancel ID",
+      "ursa experiment pause ID",
+      "ursa experiment resume ID",
+      "ursa model register NAME [--experiment ID] [--checkpoint WHICH]",
+      "ursa model list",
+      "ursa model show NAME[@V]",
+      "ursa model history NAME",
+      "ursa model promote NAME@V [--expect-champion N] [--comparison ID] [--force] [--why TEXT]",
+      "ursa model rollback NAME [--why TEXT]",
+      "ursa model set-gates NAME FILE",
+      "ursa model gates NAME",
+      "ursa evaluate MODEL DATASET [--split SPLIT]",
+      "ursa compare CANDIDATE BASELINE DATASET [--split SPLIT] [--gates FILE]",
+      "ursa predict MODEL FILE...",
+      "ursa worker list",
+      "ursa worker drain WORKER",
+      "ursa worker resume WORKER",
+      "ursa audit verify",
+      "ursa completion SHELL",
+  };
+  std::vector<std::string> usages;
+  for (const Command& command : AllCommands()) usages.push_back(UsageLine(command));
+  EXPECT_EQ(usages, expected);
+}
+
+TEST(CommandTableTest, EveryCommandIsWholeAndItsExampleIsItsOwn) {
+  for (const Command& command : AllCommands()) {
+    const std::string words = command.verb.empty() ? command.noun : command.noun + " " + command.verb;
+    EXPECT_NE(command.run, nullptr) << words;
+    EXPECT_FALSE(command.summary.empty()) << words;
+    EXPECT_NE(command.summary.back(), '.') << words;
+    EXPECT_NE(command.example.find("ursa " + words), std::string::npos) << words;
+  }
+}
+
+// Runs a command line without a server. Returns the exit status; `out` gets both streams.
+int RunUrsa(const std::vector<std::string>& words, std::string* out) {
+  std::FILE* file = std::tmpfile();
+  const int status = RunCommandLine(
+      words, [](const char*) -> const char* { return nullptr; }, file, file);
+  std::rewind(file);
+  for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) out->push_back(static_cast<char>(c));
+  std::fclose(file);
+  return status;
+}
+
+TEST(CommandTableTest, WrongUsageExitsTwoAndSaysWhy) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"modle", "list"}, "did you mean \"model\""},
+      {{"status", "--jsno"}, "did you mean \"--json\""},
+      {{"status"}, "URSA_SERVER"},
+      {{"up"}, "--dir"},
+      {{"up", "--dir", "/tmp/x", "--port", "99999"}, "65535"},
+      {{"dataset", "import", "Bears", "/tmp"}, "Bears"},
+      {{"dataset", "import", "bears", "/tmp", "--labels", "child"}, "regex:PATTERN"},
+      {{"dataset", "import", "bears", "/tmp", "--labels", "regex:(["}, "pattern"},
+      {{"dataset", "import", "bears", "/tmp", "--split", "random:2"}, "2"},
+      {{"dataset", "import", "bears", "/tmp", "--split", "column:x"}, "no columns"},
+      {{"model", "promote", "bears@x"}, "bears@x"},
+      {{"model", "promote", "bears@2", "--force"}, "--why"},
+      {{"experiment", "show", "17"}, "17"},
+      {{"experiment", "logs", "e1", "--rank", "-1"}, "--rank"},
+      {{"model", "register", "bears"}, "--experiment"},
+      {{"evaluate", "bears", "bears", "--split", "all"}, "train, valid, test"},
+      {{"status", "--server", "10.0.0.1:5", "--token-file", "/proc/self/comm"}, "https://10.0.0.1:5"},
+  };
+  for (const auto& [words, expected] : cases) {
+    std::string out;
+    EXPECT_EQ(RunUrsa(words, &out), kExitUsage) << out;
+    EXPECT_EQ(out.substr(0, 7), "error: ") << out;
+    EXPECT_NE(out.find(expected), std::string::npos) << out;
+  }
+}
+
+TEST(CommandTableTest, AnUnreachableServerExitsFive) {
+  std::string out;
+  EXPECT_EQ(RunUrsa({"status", "--server", "127.0.0.1:1", "--token-file", "/proc/self/comm"}, &out), kExitUnreachable);
+  EXPECT_NE(out.find("error: server 127.0.0.1:1: cannot be reached"), std::string::npos) << out;
+}
+
+TEST(CommandTableTest, HelpAndCompletionNeedNoServer) {
+  for (const auto& words : std::vector<std::vector<std::string>>{{"--help"},
+                                                                 {"dataset", "import", "--help"},
+                                                                 {"model", "--help"},
+                                                                 {"completion", "bash"},
+                                                                 {"completion", "fish"}}) {
+    std::string out;
+    EXPECT_EQ(RunUrsa(words, &out), kExitDone);
+    EXPECT_NE(out.find("ursa"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace ursa::cli
