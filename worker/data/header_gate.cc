@@ -181,19 +181,27 @@ absl::StatusOr<ClaimedSize> ReadTiff(std::string_view bytes) {
   if (reader.overrun()) return CutOff(ImageFormat::kTiff);
   constexpr int kTagWidth = 256;
   constexpr int kTagHeight = 257;
+  constexpr int kTagSamplesPerPixel = 277;
+  constexpr int kTagExtraSamples = 338;
   constexpr int kTypeShort = 3;
   constexpr int kTypeLong = 4;
   ClaimedSize size;
+  int64_t samples_per_pixel = 1;
+  bool extra_samples = false;
   for (int i = 0; i < num_entries; ++i) {
     const size_t entry = directory + 2 + size_t{12} * i;
     const int tag = reader.Integer(entry, 2);
     const int type = reader.Integer(entry + 2, 2);
+    if (tag == kTagSamplesPerPixel) samples_per_pixel = static_cast<int64_t>(reader.Integer(entry + 8, 2));
+    if (tag == kTagExtraSamples) extra_samples = true;
     if (tag != kTagWidth && tag != kTagHeight) continue;
     if (type != kTypeShort && type != kTypeLong) return Damaged(ImageFormat::kTiff, "a size that is no integer");
     const int64_t value = reader.Integer(entry + 8, type == kTypeShort ? 2 : 4);
     (tag == kTagWidth ? size.width : size.height) = value;
   }
   if (reader.overrun()) return CutOff(ImageFormat::kTiff);
+  // OpenCV's decoder multiplies the colours by alpha, which cannot be undone.
+  if (samples_per_pixel > 3 && extra_samples) return Unsupported("TIFF with alpha");
   return size;
 }
 
@@ -253,6 +261,10 @@ absl::StatusOr<ClaimedSize> ReadPnm(std::string_view bytes) {
     return Damaged(ImageFormat::kPnm, "a size that is no number");
   }
   if (value_max < 1 || value_max > 65535) return Damaged(ImageFormat::kPnm, absl::StrCat("maximum ", value_max));
+  // OpenCV's decoder does not scale other maxima of binary files.
+  if (value_max != 255 && value_max != 65535 && kind >= '5') {
+    return Unsupported(absl::StrCat("PNM with maximum ", value_max));
+  }
   const int channels = kind == '3' || kind == '6' ? 3 : 1;
   double data_bytes = static_cast<double>(size.width) * size.height * channels;
   if (kind == '4') data_bytes = static_cast<double>((size.width + 7) / 8) * size.height;

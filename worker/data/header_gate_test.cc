@@ -40,6 +40,14 @@ std::string Tiff(bool big, uint32_t width, uint32_t height) {
   return (big ? "MM" : "II") + number(42, 2) + number(8, 4) + number(2, 2) + entry(256, width) + entry(257, height);
 }
 
+std::string TiffWithAlpha() {
+  const auto entry = [](int tag, int value) {
+    return LittleEndian(tag, 2) + LittleEndian(3, 2) + LittleEndian(1, 4) + LittleEndian(value, 4);
+  };
+  return "II" + LittleEndian(42, 2) + LittleEndian(8, 4) + LittleEndian(4, 2) + entry(256, 30) + entry(257, 20) +
+         entry(277, 4) + entry(338, 2);
+}
+
 std::string Webp(const std::string& kind, const std::string& body) {
   return "RIFF" + LittleEndian(100, 4) + "WEBP" + kind + LittleEndian(body.size(), 4) + body;
 }
@@ -88,6 +96,8 @@ TEST(HeaderGateTest, NamesWhatIsNoSupportedImage) {
                             12),
                 invalid, "unsupported format AVIF");
   ExpectRefused(std::string(500, '\0'), invalid, "no known format");
+  ExpectRefused("P6 1 1 100\nabc", invalid, "unsupported format PNM with maximum 100");
+  ExpectRefused(TiffWithAlpha(), invalid, "unsupported format TIFF with alpha");
   ExpectRefused(Webp("VP8X", "\x02" + std::string(9, '\0')), invalid, "animated");
 }
 
