@@ -118,6 +118,8 @@ class Starter {
     Clock* const clock = Clock::Real();
     const absl::Time deadline = clock->Now() + options_.start_timeout;
     log_file_ = Path(absl::StrCat("log/", what, ".log"));
+    const std::string where =
+        what == "coordinator" && options_.port != 0 ? absl::StrCat(" on port ", options_.port) : "";
     pid_t child = 0;
     for (int num_failed = 0;;) {
       int exit_status = 0;
@@ -126,8 +128,8 @@ class Starter {
       } else if (child != 0 && !IsRunning(child, &exit_status)) {
         if (++num_failed == kStartTries) {
           *log_tail_ = TailOfFile(log_file_, log_offset_, kLogTailLines);
-          return absl::FailedPreconditionError(
-              absl::StrCat(what, ": did not start, ", DescribeExit(exit_status), " (hint: ", log_file_, ")"));
+          return absl::FailedPreconditionError(absl::StrCat(what, ": did not start", where, ", ",
+                                                            DescribeExit(exit_status), " (hint: ", log_file_, ")"));
         }
         child = 0;
         signals_->Wait(kStartRetryWait);

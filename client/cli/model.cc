@@ -223,6 +223,22 @@ absl::StatusOr<int> GetGates(Context& context) {
   return ShowGates(context.arg(0), gates, &context.out());
 }
 
+Command PromoteCommand(const Flag& why) {
+  return {"model",
+          "promote",
+          {{"NAME@V"}},
+          {{"expect-champion", "N", "refuse if the champion is another version; 0 expects none"},
+           {"comparison", "ID", "the evidence (default: the latest of candidate and champion that still holds)"},
+           {"force", "", "without evidence; recorded, needs --why"},
+           why},
+          "make a version the champion, on evidence",
+          "Evidence is a comparison with the present champion under the model's own gates that passed; for the first\n"
+          "champion a complete evaluation.",
+          "ursa compare bears@2 bears:champion bears\nursa model promote bears@2 --expect-champion 1",
+          true,
+          &Promote};
+}
+
 }  // namespace
 
 std::vector<Command> ModelCommands() {
@@ -257,19 +273,7 @@ std::vector<Command> ModelCommands() {
        "ursa model history bears",
        true,
        &History},
-      {"model",
-       "promote",
-       {{"NAME@V"}},
-       {{"expect-champion", "N", "refuse if the champion is another version; 0 expects none"},
-        {"comparison", "ID", "the evidence (default: the latest of candidate and champion that still holds)"},
-        {"force", "", "without evidence; recorded, needs --why"},
-        why},
-       "make a version the champion, on evidence",
-       "Evidence is a comparison with the present champion under the model's own gates that passed; for the first\n"
-       "champion a complete evaluation.",
-       "ursa compare bears@2 bears:champion bears\nursa model promote bears@2 --expect-champion 1",
-       true,
-       &Promote},
+      PromoteCommand(why),
       {"model",
        "rollback",
        {{"NAME"}},

@@ -194,8 +194,7 @@ absl::StatusOr<std::string> FindProgram(const std::string& program, const std::s
     const std::string path(self, length);
     places.push_back(path.substr(0, path.rfind('/')));
   }
-  for (const absl::string_view folder : absl::StrSplit(ursa_bin, ':', absl::SkipEmpty()))
-    places.emplace_back(folder.data(), folder.size());
+  if (!ursa_bin.empty()) places.push_back(ursa_bin);
   for (const std::string& place : places) {
     char absolute[PATH_MAX];
     const std::string path = place + "/" + program;

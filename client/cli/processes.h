@@ -58,7 +58,7 @@ bool WaitUntilGone(const std::vector<pid_t>& pids, absl::Duration timeout);
 // "exit status 1" or "killed by signal 9 (Killed)", of a wait status.
 std::string DescribeExit(int wait_status);
 
-// The program beside this executable, else in a folder of `ursa_bin` (folders separated by colons).
+// The program beside this executable, else in the folder `ursa_bin`, if that is not empty.
 // Errors: NOT_FOUND, with the places looked at.
 absl::StatusOr<std::string> FindProgram(const std::string& program, const std::string& ursa_bin);
 
