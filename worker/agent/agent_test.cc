@@ -1,0 +1,390 @@
+// The agent, real gRPC on both sides, real processes; the coordinator is a fake behind a real server.
+#include "worker/agent/agent.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "gtest/gtest.h"
+#include "worker/agent/grpc_coordinator_link.h"
+#include "worker/agent/testing/fake_coordinator.h"
+#include "worker/agent/testing/fake_coordinator_service.h"
+
+namespace ursa {
+namespace {
+
+using Received = FakeCoordinator::Received;
+using worker::v1::DesiredState;
+using worker::v1::StampedEvent;
+using worker::v1::TaskFinished;
+
+constexpr char kTestTask[] = "worker/agent/testing/test_task";
+
+void AddOrder(DesiredState* desired, const std::string& id, int64_t epoch, const std::string& script, int num_ranks = 1,
+              bool stop = false) {
+  auto* order = desired->add_orders();
+  order->mutable_assignment()->set_task_id(id);
+  order->mutable_assignment()->set_epoch(epoch);
+  order->mutable_assignment()->set_log_name(script);
+  order->mutable_assignment()->set_threads(3);
+  order->set_stop(stop);
+  for (int i = 0; i < num_ranks; ++i) {
+    order->mutable_assignment()->add_ranks(i);
+    order->add_slots(i);
+  }
+}
+
+// Events of one kind in the order they came.
+std::vector<StampedEvent> Events(const Received& received, worker::v1::TaskEvent::EventCase kind) {
+  std::vector<StampedEvent> found;
+  for (const auto& event : received.events) {
+    if (event.event().event_case() == kind) found.push_back(event);
+  }
+  return found;
+}
+int NumExited(const Received& received) {
+  return static_cast<int>(Events(received, worker::v1::TaskEvent::kExited).size());
+}
+
+// Command lines of living processes that name `word`.
+std::vector<std::string> ProcessesNaming(const std::string& word) {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const auto line = ReadFile(entry.path().string() + "/cmdline");
+    if (line.ok() && absl::StrContains(*line, word) && entry.path().filename() != std::to_string(::getpid()))
+      found.push_back(*line);
+  }
+  return found;
+}
+bool NoneSoon(const std::string& word) {
+  for (int i = 0; i < 300 && !ProcessesNaming(word).empty(); ++i) absl::SleepFor(absl::Milliseconds(10));
+  return ProcessesNaming(word).empty();
+}
+
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest() : dir_(testing::TempDir() + "/agent_" + RandomHex(4)) {
+    std::filesystem::create_directories(dir_);
+    std::ofstream(dir_ + "/token") << "secret";
+    server_ = FakeCoordinatorServer::Start(&coordinator_, "secret");
+  }
+  ~AgentTest() override {
+    if (agent_ != nullptr) {
+      EXPECT_TRUE(Finish().ok());
+    }
+    EXPECT_TRUE(NoneSoon(dir_)) << ProcessesNaming(dir_)[0];
+  }
+
+  void StartAgent() {
+    GrpcCoordinatorLinkOptions link_options;
+    link_options.address = [this] { return server_->address(); };
+    link_options.token_file = dir_ + "/token";
+    link_ = NewGrpcCoordinatorLink(link_options);
+    BlobCache::Options cache_options;
+    cache_options.free_bytes_min = 0;
+    cache_ = *BlobCache::Open(dir_ + "/cache", cache_options);
+    options_.dir = dir_;
+    options_.worker_id_file = dir_ + "/worker.id";
+    if (options_.task_binary.empty()) options_.task_binary = kTestTask;
+    options_.state.reconnect = {absl::Milliseconds(10), absl::Milliseconds(50), 2};
+    options_.fetch.retry = options_.upload.retry = options_.state.reconnect;
+    worker::v1::Hello hello;
+    hello.set_slots(2);
+    hello.set_incarnation(RandomHex(8));
+    agent_ = std::make_unique<Agent>(link_.get(), cache_.get(), Clock::Real(), hello, options_);
+    thread_ = std::thread([this] { result_ = agent_->Run(); });
+  }
+  void Run(const std::string& script, int num_ranks = 1) {
+    if (agent_ == nullptr) StartAgent();
+    DesiredState desired;
+    AddOrder(&desired, "t1.1", 1, script, num_ranks);
+    coordinator_.SetDesired(desired);
+  }
+  bool WaitForRunning(size_t count) {
+    return coordinator_.WaitFor([&](const Received& r) { return r.last_heartbeat.size() == count; });
+  }
+  bool WaitForLog(const std::string& text) {
+    return coordinator_.WaitFor([&](const Received& r) {
+      for (const auto& event : r.events) {
+        if (absl::StrContains(event.event().log().data(), text)) return true;
+      }
+      return false;
+    });
+  }
+  absl::Status Finish() {
+    agent_->Shutdown();
+    thread_.join();
+    agent_.reset();
+    return result_;
+  }
+
+  const std::string dir_;
+  FakeCoordinator coordinator_;
+  std::unique_ptr<FakeCoordinatorServer> server_;
+  std::unique_ptr<CoordinatorLink> link_;
+  std::unique_ptr<BlobCache> cache_;
+  Agent::Options options_;
+  std::unique_ptr<Agent> agent_;
+  std::thread thread_;
+  absl::Status result_;
+};
+
+TEST_F(AgentTest, RegistersAndKeepsItsId) {
+  StartAgent();
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return r.num_heartbeats >= 3; }));
+  EXPECT_EQ(*ReadFile(dir_ + "/worker.id"), "w7\n");
+  EXPECT_TRUE(Finish().ok());
+}
+
+TEST_F(AgentTest, TrainsUploadsReportsAndReaps) {
+  Run("train");
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  const Received received = coordinator_.received();
+  std::string story;
+  for (const auto& event : received.events) {
+    EXPECT_EQ(event.task_id(), "t1.1");
+    EXPECT_EQ(event.epoch(), 1);
+    if (!event.event().has_log()) absl::StrAppend(&story, event.event().event_case(), " ");
+  }
+  EXPECT_EQ(story, "4 8 9 ") << "checkpoint, finished, exited";
+  const auto checkpoint = Events(received, worker::v1::TaskEvent::kCheckpoint)[0].event().checkpoint();
+  EXPECT_EQ(received.blobs.at(checkpoint.model_blob()), std::string(3'000'000, 'c') + "10");
+  EXPECT_TRUE(WaitForLog("running train rank 0 device 0 threads 3\n"));
+  const auto exited = Events(received, worker::v1::TaskEvent::kExited)[0].event().exited();
+  EXPECT_EQ(exited.exit_code(), 0);
+  EXPECT_EQ(exited.signal(), 0);
+  ASSERT_TRUE(WaitForRunning(0));
+  absl::SleepFor(absl::Milliseconds(100));
+  EXPECT_EQ(NumExited(coordinator_.received()), 1) << "it is not started again";
+}
+
+TEST_F(AgentTest, TellsOfACrashWithItsLastWords) {
+  Run("crash");
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  const auto exited = Events(coordinator_.received(), worker::v1::TaskEvent::kExited)[0].event().exited();
+  EXPECT_EQ(exited.signal(), SIGABRT);
+  EXPECT_TRUE(absl::StrContains(exited.last_words(), "about to crash")) << exited.last_words();
+}
+
+TEST_F(AgentTest, ProgramThatDoesNotStartIsReported) {
+  options_.task_binary = "/nowhere";
+  Run("train");
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  const auto exited = Events(coordinator_.received(), worker::v1::TaskEvent::kExited)[0].event().exited();
+  EXPECT_EQ(exited.exit_code(), 127);
+  EXPECT_TRUE(absl::StrContains(exited.last_words(), "/nowhere")) << exited.last_words();
+}
+
+TEST_F(AgentTest, StopsOnOrder) {
+  Run("wait", 2);
+  ASSERT_TRUE(WaitForRunning(2));
+  DesiredState desired;
+  AddOrder(&desired, "t1.1", 1, "wait", 2, true);
+  coordinator_.SetDesired(desired);
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
+  const auto finished = Events(coordinator_.received(), worker::v1::TaskEvent::kFinished);
+  ASSERT_EQ(finished.size(), 2u);
+  EXPECT_EQ(finished[0].event().finished().outcome(), TaskFinished::OUTCOME_STOPPED);
+}
+
+TEST_F(AgentTest, KillsWhatIsNotWantedAndStartsTheNextEpochAfterIt) {
+  Run("deaf");
+  ASSERT_TRUE(WaitForRunning(1));
+  DesiredState desired;
+  AddOrder(&desired, "t1.1", 2, "train");
+  coordinator_.SetDesired(desired);
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
+  const auto exited = Events(coordinator_.received(), worker::v1::TaskEvent::kExited);
+  EXPECT_EQ(exited[0].epoch(), 1);
+  EXPECT_EQ(exited[0].event().exited().signal(), SIGKILL);
+  EXPECT_EQ(exited[1].epoch(), 2);
+}
+
+TEST_F(AgentTest, DeafTaskIsKilledWhenItsTimeIsOver) {
+  options_.state.tasks.stop_limit = absl::Milliseconds(100);
+  Run("deaf");
+  ASSERT_TRUE(WaitForRunning(1));
+  EXPECT_TRUE(Finish().ok());
+  EXPECT_EQ(NumExited(coordinator_.received()), 1);
+}
+
+TEST_F(AgentTest, ShutdownLetsTasksCheckpointAndHandsAllOver) {
+  Run("wait");
+  ASSERT_TRUE(WaitForLog("running wait"));
+  EXPECT_TRUE(Finish().ok());
+  const Received received = coordinator_.received();
+  EXPECT_EQ(Events(received, worker::v1::TaskEvent::kCheckpoint).size(), 1u);
+  EXPECT_EQ(NumExited(received), 1);
+}
+
+TEST_F(AgentTest, TasksOutliveTheCoordinatorAndNoEventIsLostOrDoubled) {
+  Run("count");
+  ASSERT_TRUE(WaitForRunning(1));
+  for (int i = 0; i < 5; ++i) {
+    absl::SleepFor(absl::Milliseconds(60));
+    if (i % 2 == 0) coordinator_.SetAcknowledging(false);
+    absl::SleepFor(absl::Milliseconds(30));
+    coordinator_.SetAway(true);
+    absl::SleepFor(absl::Milliseconds(60));
+    coordinator_.SetAcknowledging(true);
+    coordinator_.SetAway(false);
+  }
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return r.hellos.size() >= 6; }));
+  EXPECT_TRUE(Finish().ok());
+  const auto metrics = Events(coordinator_.received(), worker::v1::TaskEvent::kMetrics);
+  ASSERT_GT(metrics.size(), 50u);
+  for (size_t i = 0; i < metrics.size(); ++i)
+    ASSERT_EQ(metrics[i].event().metrics().points(0).step(), static_cast<int64_t>(i) + 1);
+  EXPECT_EQ(coordinator_.received().hellos.back().tasks_size(), 1);
+}
+
+TEST_F(AgentTest, CheckpointMadeWhileTheCoordinatorWasAwayArrives) {
+  Run("wait");
+  ASSERT_TRUE(WaitForLog("running wait"));
+  DesiredState desired;
+  AddOrder(&desired, "t1.1", 1, "wait", 1, true);
+  coordinator_.SetDesired(desired);
+  coordinator_.SetAway(true);
+  absl::SleepFor(absl::Milliseconds(300));
+  coordinator_.SetAway(false);
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  EXPECT_EQ(Events(coordinator_.received(), worker::v1::TaskEvent::kCheckpoint).size(), 1u);
+}
+
+TEST_F(AgentTest, RanksMeetAtTheRendezvous) {
+  Run("rendezvous", 2);
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
+  for (const auto& event : Events(coordinator_.received(), worker::v1::TaskEvent::kFinished))
+    EXPECT_EQ(event.event().finished().reason(), event.rank() == 0 ? "" : "127.0.0.1:9");
+}
+
+TEST_F(AgentTest, BringsBlobsToTasks) {
+  Run(absl::StrCat("fetch:", coordinator_.AddBlob("the bytes")));
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  EXPECT_EQ(Events(coordinator_.received(), worker::v1::TaskEvent::kFinished)[0].event().finished().reason(),
+            "the bytes");
+}
+
+TEST_F(AgentTest, EventThatNamesAnUnknownBlobIsRefused) {
+  Run("liar");
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  EXPECT_TRUE(absl::StrContains(
+      Events(coordinator_.received(), worker::v1::TaskEvent::kFinished)[0].event().finished().reason(),
+      "INVALID_ARGUMENT"));
+}
+
+TEST_F(AgentTest, PredictsThroughTheTask) {
+  Run("wait");
+  ASSERT_TRUE(WaitForRunning(1));
+  worker::v1::ConnectResponse message;
+  message.mutable_predict()->set_task_id("t1.1");
+  message.mutable_predict()->set_epoch(1);
+  message.mutable_predict()->mutable_input()->set_call_id(42);
+  message.mutable_predict()->mutable_input()->add_pictures(std::string(5'000'000, 'p'));
+  coordinator_.Push(message);
+  ASSERT_TRUE(
+      coordinator_.WaitFor([](const Received& r) { return !Events(r, worker::v1::TaskEvent::kPredict).empty(); }));
+  const auto answer = Events(coordinator_.received(), worker::v1::TaskEvent::kPredict)[0].event().predict();
+  EXPECT_EQ(answer.call_id(), 42);
+  EXPECT_EQ(answer.answers(0).probabilities(0), 5'000'000);
+}
+
+TEST_F(AgentTest, WrongTokenEndsTheAgentWithTheReason) {
+  std::ofstream(dir_ + "/token") << "wrong";
+  StartAgent();
+  thread_.join();
+  EXPECT_TRUE(absl::IsUnauthenticated(result_)) << result_;
+  agent_.reset();
+}
+
+// The program itself.
+class WorkerProgramTest : public AgentTest {
+ protected:
+  pid_t StartProgram() {
+    std::ofstream(dir_ + "/address") << server_->address() << "\n";
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::execl("worker/agent/ursa-worker", "ursa-worker", "--dir", dir_.c_str(), "--slots", "2", "--token_file",
+              (dir_ + "/token").c_str(), "--task_binary", kTestTask, nullptr);
+      ::_exit(127);
+    }
+    return pid;
+  }
+  int WaitForEnd(pid_t pid) {
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    return status;
+  }
+  void Desire(const std::string& script, int64_t epoch = 1) {
+    DesiredState desired;
+    AddOrder(&desired, "t1.1", epoch, script, 2);
+    coordinator_.SetDesired(desired);
+  }
+};
+
+TEST_F(WorkerProgramTest, TermStopsTasksAndExitsWithZero) {
+  Desire("wait");
+  const pid_t pid = StartProgram();
+  ASSERT_TRUE(WaitForLog("running wait"));
+  ASSERT_TRUE(WaitForRunning(2));
+  ::kill(pid, SIGTERM);
+  const int status = WaitForEnd(pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(Events(coordinator_.received(), worker::v1::TaskEvent::kCheckpoint).size(), 2u);
+  EXPECT_EQ(NumExited(coordinator_.received()), 2);
+}
+
+TEST_F(WorkerProgramTest, SecondTermKillsAtOnce) {
+  Desire("deaf");
+  const pid_t pid = StartProgram();
+  ASSERT_TRUE(WaitForRunning(2));
+  ::kill(pid, SIGTERM);
+  absl::SleepFor(absl::Milliseconds(50));
+  ::kill(pid, SIGTERM);
+  WaitForEnd(pid);
+  EXPECT_TRUE(NoneSoon(dir_));
+}
+
+TEST_F(WorkerProgramTest, KilledAgentLeavesNoOrphanAndComesBackAsTheSameWorker) {
+  Desire("deaf");
+  const pid_t first = StartProgram();
+  ASSERT_TRUE(WaitForRunning(2));
+  EXPECT_EQ(ProcessesNaming(dir_).size(), 3u);
+  ::kill(first, SIGKILL);
+  WaitForEnd(first);
+  EXPECT_TRUE(NoneSoon(dir_));
+  Desire("wait", 2);
+  const pid_t second = StartProgram();
+  ASSERT_TRUE(WaitForLog("running wait"));
+  const auto hellos = coordinator_.received().hellos;
+  ASSERT_GE(hellos.size(), 2u);
+  EXPECT_EQ(hellos.back().worker_id(), "w7");
+  EXPECT_NE(hellos.front().incarnation(), hellos.back().incarnation());
+  ::kill(second, SIGTERM);
+  EXPECT_EQ(WaitForEnd(second), 0);
+}
+
+TEST_F(WorkerProgramTest, SecondAgentOnAFolderIsRefused) {
+  const pid_t first = StartProgram();
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return r.num_heartbeats > 0; }));
+  const int status = WaitForEnd(StartProgram());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  ::kill(first, SIGTERM);
+  EXPECT_EQ(WaitForEnd(first), 0);
+}
+
+}  // namespace
+}  // namespace ursa

@@ -1,0 +1,158 @@
+#include "worker/agent/task_table.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+namespace ursa {
+namespace {
+
+using worker::v1::DesiredState;
+using worker::v1::TaskOrder;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'000'000);
+
+// A task of as many ranks as slots; none: an auxiliary one with rank 0.
+TaskOrder Order(const std::string& id, int64_t epoch, const std::vector<int>& slots, bool stop = false) {
+  TaskOrder order;
+  order.mutable_assignment()->set_task_id(id);
+  order.mutable_assignment()->set_epoch(epoch);
+  order.set_stop(stop);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    order.mutable_assignment()->add_ranks(static_cast<int>(i));
+    order.add_slots(slots[i]);
+  }
+  if (slots.empty()) order.mutable_assignment()->add_ranks(0);
+  return order;
+}
+
+DesiredState Desired(const std::vector<TaskOrder>& orders) {
+  DesiredState desired;
+  for (const TaskOrder& order : orders) *desired.add_orders() = order;
+  return desired;
+}
+
+// "start t1/1/0 slot 1; kill ...": what the table asked for.
+std::string Text(const std::vector<TaskTable::Action>& actions) {
+  std::string text;
+  for (const auto& action : actions) {
+    if (!text.empty()) text += "; ";
+    if (const auto* start = std::get_if<TaskTable::Start>(&action)) {
+      absl::StrAppend(&text, "start ", start->key.ToString(), " on ", start->assignment.device_index());
+      EXPECT_EQ(start->assignment.rank(), start->key.rank);
+    } else if (const auto* stop = std::get_if<TaskTable::TellStop>(&action)) {
+      absl::StrAppend(&text, "stop ", stop->key.ToString());
+    } else if (const auto* kill = std::get_if<TaskTable::Kill>(&action)) {
+      absl::StrAppend(&text, kill->unwanted ? "kill unwanted " : "kill ", kill->key.ToString());
+    } else {
+      absl::StrAppend(&text, "refuse ", std::get<TaskTable::Refuse>(action).key.ToString());
+    }
+  }
+  return text;
+}
+
+class TaskTableTest : public testing::Test {
+ protected:
+  std::string Reconcile(absl::Time now = kNow) { return Text(table_.Reconcile(now)); }
+  void Run(const std::vector<TaskOrder>& orders) {
+    table_.SetDesired(Desired(orders));
+    for (const auto& action : table_.Reconcile(kNow)) {
+      if (const auto* start = std::get_if<TaskTable::Start>(&action)) table_.OnStarted(start->key);
+    }
+  }
+  TaskTable table_{2, TaskTable::Options()};
+};
+
+TEST_F(TaskTableTest, StartsEachRankOnItsSlotOnce) {
+  table_.SetDesired(Desired({Order("t1", 1, {1, 0})}));
+  EXPECT_EQ(Reconcile(), "start t1/1/0 on 1; start t1/1/1 on 0");
+  EXPECT_EQ(Reconcile(), "");
+  table_.SetDesired(Desired({Order("t1", 1, {1, 0})}));
+  EXPECT_EQ(Reconcile(), "");
+}
+
+TEST_F(TaskTableTest, DoesNotStartAgainWhatHasEnded) {
+  Run({Order("t1", 1, {0})});
+  table_.OnEnded({"t1", 1, 0});
+  EXPECT_EQ(Reconcile(), "");
+  table_.SetDesired(Desired({Order("t1", 2, {0})}));
+  EXPECT_EQ(Reconcile(), "start t1/2/0 on 0");
+}
+
+TEST_F(TaskTableTest, NewEpochWaitsForTheOldProcess) {
+  Run({Order("t1", 1, {0})});
+  table_.SetDesired(Desired({Order("t1", 2, {1})}));
+  EXPECT_EQ(Reconcile(), "kill unwanted t1/1/0");
+  EXPECT_EQ(Reconcile(), "");
+  table_.OnEnded({"t1", 1, 0});
+  EXPECT_EQ(Reconcile(), "start t1/2/0 on 1");
+}
+
+TEST_F(TaskTableTest, EpochNeverGoesBack) {
+  Run({Order("t1", 5, {0})});
+  table_.SetDesired(Desired({Order("t1", 4, {0})}));
+  EXPECT_EQ(Reconcile(), "kill unwanted t1/5/0");
+  table_.OnEnded({"t1", 5, 0});
+  EXPECT_EQ(Reconcile(), "");
+}
+
+TEST_F(TaskTableTest, TakenSlotIsWaitedFor) {
+  Run({Order("t1", 1, {0})});
+  table_.SetDesired(Desired({Order("t2", 1, {0})}));
+  EXPECT_EQ(Reconcile(), "kill unwanted t1/1/0");
+  table_.OnEnded({"t1", 1, 0});
+  EXPECT_EQ(Reconcile(), "start t2/1/0 on 0");
+}
+
+TEST_F(TaskTableTest, AuxiliaryTaskNeedsNoSlot) {
+  Run({Order("t1", 1, {0, 1})});
+  table_.SetDesired(Desired({Order("t1", 1, {0, 1}), Order("a4", 1, {})}));
+  EXPECT_EQ(Reconcile(), "start a4/1/0 on 0");
+}
+
+TEST_F(TaskTableTest, StopIsToldOnceAndEnforced) {
+  Run({Order("t1", 1, {0})});
+  table_.SetDesired(Desired({Order("t1", 1, {0}, true)}));
+  EXPECT_EQ(Reconcile(), "stop t1/1/0");
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(119)), "");
+  EXPECT_EQ(table_.NextWakeup(), kNow + absl::Seconds(120));
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(120)), "kill t1/1/0");
+  EXPECT_EQ(table_.NextWakeup(), absl::InfiniteFuture());
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(500)), "");
+}
+
+TEST_F(TaskTableTest, OrderThatStopsBeforeItsStartIsReportedAsEnded) {
+  table_.SetDesired(Desired({Order("t1", 1, {0}, true)}));
+  EXPECT_EQ(Reconcile(), "refuse t1/1/0");
+  EXPECT_EQ(Reconcile(), "");
+}
+
+TEST_F(TaskTableTest, ImpossibleOrdersAreRefused) {
+  TaskOrder lacking = Order("t3", 1, {0, 1});
+  lacking.mutable_slots()->RemoveLast();
+  table_.SetDesired(Desired({Order("t1", 1, {2}), Order("t2", 1, {1, 1}), lacking}));
+  EXPECT_EQ(Reconcile(), "refuse t1/1/0; refuse t2/1/0; refuse t2/1/1; refuse t3/1/0; refuse t3/1/1");
+}
+
+TEST_F(TaskTableTest, FinishedTaskMayEndByItselfAlsoWhenNoLongerWanted) {
+  Run({Order("t1", 1, {0})});
+  table_.OnFinished({"t1", 1, 0}, kNow);
+  table_.SetDesired(Desired({}));
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(4)), "");
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(5)), "kill t1/1/0");
+}
+
+TEST_F(TaskTableTest, ShutdownStopsAllAndStartsNothing) {
+  Run({Order("t1", 1, {0}), Order("a1", 1, {})});
+  table_.BeginShutdown();
+  table_.SetDesired(Desired({Order("t1", 1, {0}), Order("a1", 1, {}), Order("t2", 1, {1})}));
+  EXPECT_EQ(Reconcile(), "stop a1/1/0; stop t1/1/0");
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(5)), "kill a1/1/0");
+  table_.KillAll();
+  EXPECT_EQ(Reconcile(kNow + absl::Seconds(6)), "kill t1/1/0");
+}
+
+}  // namespace
+}  // namespace ursa
