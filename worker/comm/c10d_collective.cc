@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "worker/nn/torch_error.h"
 
 namespace ursa {
 
@@ -16,7 +17,7 @@ absl::Status C10dCollective::Finish(const char* what, const Start& start) {
     if (work->wait()) return absl::OkStatus();
     cause = "was aborted";
   } catch (const std::exception& e) {
-    cause = e.what();
+    cause = TorchErrorText(e);
   }
   return absl::UnavailableError(absl::StrCat(what, " of rank ", rank(), " of ", world_size(), ": ", cause));
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "worker/comm/collective_backend.h"
+#include "worker/nn/torch_error.h"
 
 namespace ursa {
 namespace {
@@ -73,8 +74,8 @@ absl::Status DataParallel::Backward(const at::Tensor& loss) {
     loss.backward();
     return absl::OkStatus();
   } catch (const std::exception& e) {
-    return absl::UnavailableError(
-        absl::StrCat("backward of rank ", collective_->rank(), " of ", collective_->world_size(), ": ", e.what()));
+    return absl::UnavailableError(absl::StrCat("backward of rank ", collective_->rank(), " of ",
+                                               collective_->world_size(), ": ", TorchErrorText(e)));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "worker/comm/c10d_collective.h"
 #include "worker/comm/store_adapter.h"
+#include "worker/nn/torch_error.h"
 
 namespace ursa {
 
@@ -33,7 +34,7 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(std::shared_ptr<R
     return std::unique_ptr<Collective>(
         std::make_unique<C10dCollective>(c10::intrusive_ptr<c10d::Backend>(std::move(gloo))));
   } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrCat(who, ": ", e.what()));
+    return absl::UnavailableError(absl::StrCat(who, ": ", TorchErrorText(e)));
   }
 }
 

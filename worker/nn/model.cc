@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "worker/nn/architectures.h"
 #include "worker/nn/state_dict_reader.h"
+#include "worker/nn/torch_error.h"
 
 namespace ursa {
 namespace {
@@ -210,7 +211,7 @@ absl::StatusOr<std::unique_ptr<Model>> BuildModel(const ModelConfig& config) {
     if (config.pretrained_path) URSA_RETURN_IF_ERROR(LoadPretrained(config, model.get()));
     return model;
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("model ", config.architecture, ": ", e.what()));
+    return absl::InternalError(absl::StrCat("model ", config.architecture, ": ", TorchErrorText(e)));
   }
 }
 

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "worker/nn/pickle.h"
 #include "worker/nn/safetensors.h"
+#include "worker/nn/torch_error.h"
 #include "worker/nn/zip_reader.h"
 
 namespace ursa {
@@ -206,7 +207,7 @@ absl::StatusOr<NamedTensors> ReadStateDict(std::string_view bytes, const StateDi
   try {
     return LooksLikeZip(bytes) ? ReadZip(bytes, options) : ReadLegacy(bytes, options);
   } catch (const std::exception& e) {
-    return Damaged(e.what());
+    return Damaged(TorchErrorText(e));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "worker/nn/safetensors.h"
+#include "worker/nn/torch_error.h"
 
 namespace ursa {
 
@@ -72,7 +73,7 @@ absl::Status CheckpointWriter::Write(CheckpointSnapshot snapshot) {
     snapshot = {};
     return sink_->Write(std::move(checkpoint));
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("checkpoint: ", e.what()));
+    return absl::InternalError(absl::StrCat("checkpoint: ", TorchErrorText(e)));
   }
 }
 

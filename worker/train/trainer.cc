@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "worker/comm/data_parallel.h"
 #include "worker/nn/safetensors.h"
+#include "worker/nn/torch_error.h"
 #include "worker/train/checkpoint_writer.h"
 #include "worker/train/train_state.h"
 
@@ -411,7 +412,7 @@ absl::Status Trainer::Restore(const Checkpoint& checkpoint) {
   try {
     return impl_->Restore(checkpoint);
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("checkpoint: ", e.what()));
+    return absl::InternalError(absl::StrCat("checkpoint: ", TorchErrorText(e)));
   }
 }
 
@@ -419,7 +420,7 @@ absl::StatusOr<TrainResult> Trainer::Run() {
   try {
     return impl_->Run();
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("training: ", e.what()));
+    return absl::InternalError(absl::StrCat("training: ", TorchErrorText(e)));
   }
 }
 
