@@ -1,6 +1,5 @@
 #include "worker/comm/cuda_plugin.h"
 
-#include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 
