@@ -1,0 +1,75 @@
+// Evaluations and comparisons: joins over the prediction ledger, after a task has predicted what is missing.
+#ifndef URSA_COORDINATOR_CORE_EVALUATIONS_H_
+#define URSA_COORDINATOR_CORE_EVALUATIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/core/aux_tasks.h"
+#include "coordinator/core/environment.h"
+#include "coordinator/core/ledger_join.h"
+#include "coordinator/core/requests.h"
+#include "ursa/v1/comparisons.pb.h"
+#include "ursa/v1/evaluations.pb.h"
+
+namespace ursa {
+
+// Both go the same way, an evaluation with one model, a comparison with two:
+//
+//   RUNNING --1--> RUNNING (task) --2--> RUNNING --3--> COMPLETED
+//              ^---------------------------'   `---4--> ERROR
+//   1 the ledger lacks predictions of a model: an auxiliary task makes them   2 it has made them
+//   3 nothing is missing: the join is computed over one snapshot, off the lock   4 the task or the join failed
+//
+// Advance() does the next step whatever has happened before, so a restart just calls it again. Ledger, manifest and
+// arithmetic belong to the executor; methods with a transaction are guarded by the coordinator's lock.
+class Evaluations {
+ public:
+  Evaluations(const Environment* env, AuxTasks* aux_tasks) : env_(*env), aux_tasks_(*aux_tasks) {}
+
+  void CreateEvaluation(const RequestKey& key, const v1::CreateEvaluationRequest& request, Done<v1::Evaluation> done);
+  absl::StatusOr<v1::Evaluation> GetEvaluation(const Tx& tx, const std::string& name) const;
+  void CreateComparison(const RequestKey& key, const v1::CreateComparisonRequest& request, Done<v1::Comparison> done);
+  absl::StatusOr<v1::Comparison> GetComparison(const Tx& tx, const std::string& name) const;
+
+  // What the evaluating task says.
+  void OnReport(Tx& tx, const records::AuxTaskRecord& task, const worker::v1::LedgerEntries& entries);
+  void OnTaskEnd(Tx& tx, const records::AuxTaskRecord& task, const absl::Status& status);
+
+  // Takes up those that had no task when the last coordinator ended.
+  void Restore(Tx& tx);
+
+ private:
+  struct Plan {
+    std::vector<records::ModelVersionRecord> models;
+    records::DatasetVersionRecord dataset;
+    std::string split;
+  };
+
+  static absl::StatusOr<Plan> MakePlan(const Tx& tx, const std::vector<std::string>& models, const std::string& dataset,
+                                       const std::string& split);
+  absl::StatusOr<SplitExamples> ReadExamples(const Plan& plan) const;
+
+  void ScheduleAdvance(Tx& tx, bool is_comparison, int64_t id);
+  void AdvanceEvaluation(int64_t id);
+  void AdvanceComparison(int64_t id);
+  // Stores the list of examples that a task is to predict, and adds the task; returns its number.
+  absl::StatusOr<std::string> StoreIds(const std::vector<std::string>& ids) const;
+  int64_t AddTask(Tx& tx, const records::ModelVersionRecord& model, const std::string& examples_hash,
+                  records::AuxTaskRecord task);
+  void FailEvaluation(Tx& tx, int64_t id, const absl::Status& status);
+  void FailComparison(Tx& tx, int64_t id, const absl::Status& status);
+
+  const Environment& env_;
+  AuxTasks& aux_tasks_;
+};
+
+// A model version as tasks need it.
+worker::v1::ModelRef ToModelRef(const records::ModelVersionRecord& record);
+
+}  // namespace ursa
+
+#endif  // URSA_COORDINATOR_CORE_EVALUATIONS_H_

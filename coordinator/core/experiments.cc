@@ -1,0 +1,244 @@
+#include "coordinator/core/experiments.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "coordinator/core/gangs.h"
+#include "coordinator/core/paging.h"
+#include "coordinator/scheduling/gang_scheduler.h"
+#include "experiments/resource_names.h"
+#include "experiments/spec.h"
+
+namespace ursa {
+namespace {
+
+constexpr int kListPageSizeDefault = 100;
+constexpr int kListPageSizeMax = 1000;
+
+std::string Name(int64_t number) { return ExperimentId(number).ToString(); }
+
+bool HasEnded(v1::Experiment::State state) {
+  return state == v1::Experiment::STATE_COMPLETED || state == v1::Experiment::STATE_CANCELED ||
+         state == v1::Experiment::STATE_ERROR;
+}
+
+absl::Status CannotSince(const records::ExperimentRecord& experiment, const std::string& what) {
+  return absl::FailedPreconditionError(absl::StrCat("experiment ", Name(experiment.id()), ": cannot ", what,
+                                                    ", state is ",
+                                                    v1::Experiment::State_Name(experiment.state()).substr(6)));
+}
+
+// The version that a recipe names.
+absl::StatusOr<const records::DatasetVersionRecord*> FindDataset(const Tx& tx, const std::string& reference) {
+  URSA_ASSIGN_OR_RETURN(const VersionRef ref, ParseDatasetReference(reference));
+  const auto* record = ref.version
+                           ? tx.state().Find<records::DatasetVersionRecord>(NamedNumberKey(ref.name, *ref.version))
+                           : tx.state().FindLatestVersion<records::DatasetVersionRecord>(ref.name);
+  if (record == nullptr) return absl::NotFoundError(absl::StrCat("dataset \"", reference, "\": not found"));
+  return record;
+}
+
+// The machines that an experiment of now would run on: GPUs if there are any. The weakest of them counts.
+ResolveContext DescribeCluster(const Tx& tx, const std::string& version) {
+  ResolveContext context;
+  context.device = "cpu";
+  context.version = version;
+  for (const auto& [id, worker] : tx.state().All<records::WorkerRecord>()) {
+    if (!worker.lost() && worker.kind() == "cuda") context.device = "cuda";
+  }
+  int32_t simd_level = std::numeric_limits<int32_t>::max();
+  context.simd = "x86-64-v2";
+  for (const auto& [id, worker] : tx.state().All<records::WorkerRecord>()) {
+    if (worker.lost() || worker.kind() != context.device) continue;
+    const bool is_first = context.cluster_slots == 0;
+    context.cluster_slots += worker.slots();
+    if (is_first || worker.cores() * context.worker_slots < context.worker_cores * worker.slots()) {
+      context.worker_slots = worker.slots();
+      context.worker_cores = worker.cores();
+    }
+    if (SimdLevel(worker.simd()) < simd_level) {
+      simd_level = SimdLevel(worker.simd());
+      context.simd = worker.simd();
+    }
+  }
+  return context;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
+                                                   const v1::CreateExperimentRequest& request) const {
+  URSA_RETURN_IF_ERROR(ValidateRecipe(request.spec()));
+  URSA_ASSIGN_OR_RETURN(const records::DatasetVersionRecord* dataset, FindDataset(tx, request.spec().dataset()));
+  const v1::DatasetVersion& version = dataset->version();
+  ResolveContext context = DescribeCluster(tx, env_.options.version);
+  context.dataset = absl::StrCat(version.dataset(), "@", version.version());
+  context.num_train = version.num_train();
+  context.num_valid = version.num_valid();
+  context.num_classes = version.classes_size();
+
+  records::ExperimentRecord record;
+  URSA_ASSIGN_OR_RETURN(*record.mutable_spec(), ValidateAndResolve(request.spec(), context));
+  record.set_num_steps(NumSteps(record.spec(), version.num_train()));
+  record.set_num_epochs(NumEpochs(record.spec()));
+  record.set_state(v1::Experiment::STATE_QUEUED);
+  record.set_wanted(records::ExperimentRecord::WANTED_RUN);
+  *record.mutable_create_time() = ToTimestamp(env_.clock->Now());
+  record.set_creator(caller.actor);
+  record.set_dataset_version(version.name());
+  record.set_manifest_hash(dataset->manifest_blob());
+  *record.mutable_classes() = version.classes();
+  record.set_id(TakeNumber(tx, "experiment"));
+  record.set_queue_position(TakeNumber(tx, "queue_position"));
+  URSA_LOG(INFO) << "experiment=" << Name(record.id()) << " ->QUEUED dataset=" << context.dataset
+                 << " actor=" << caller.actor;
+  v1::Experiment experiment = ToProto(tx, record);
+  tx.Apply(std::move(Mutation()
+                         .Audit(AuditEvent(env_, caller, "experiment.create", experiment.name(), context.dataset))
+                         .Put(std::move(record))));
+  return experiment;
+}
+
+v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecord& record) {
+  v1::Experiment experiment;
+  const int64_t id = record.id();
+  experiment.set_name(IdName("experiments", 'e', id));
+  experiment.set_experiment_id(Name(id));
+  experiment.set_state(record.state());
+  experiment.set_reason(record.reason());
+  if (record.state() == v1::Experiment::STATE_QUEUED && record.reason().empty()) {
+    experiment.set_reason(absl::StrCat("waits for ", record.spec().resources().slots_per_trial(), " free slots"));
+  }
+  if (record.state() == v1::Experiment::STATE_RUNNING && record.wanted() == records::ExperimentRecord::WANTED_PAUSE &&
+      record.reason().empty()) {
+    experiment.set_reason("is being paused");
+  }
+  *experiment.mutable_spec() = record.spec();
+  experiment.set_num_steps(record.num_steps());
+  experiment.set_num_epochs(record.num_epochs());
+  experiment.set_restarts(record.restarts());
+  experiment.set_resumed_from_step(record.resumed_from_step());
+  *experiment.mutable_metrics() = record.metrics();
+  if (const auto* progress = tx.state().Find<records::ProgressRecord>(id)) {
+    experiment.set_step(progress->step());
+    experiment.set_epoch(progress->epoch());
+    experiment.set_data_wait_percent(progress->data_wait_percent());
+  }
+  for (const records::CheckpointRecord& kept : record.checkpoints()) {
+    v1::Checkpoint* checkpoint = experiment.add_checkpoints();
+    checkpoint->set_id(CheckpointId(kept.id()).ToString());
+    checkpoint->set_step(kept.step());
+    checkpoint->set_epoch(kept.epoch());
+    *checkpoint->mutable_metrics() = kept.metrics();
+    checkpoint->set_best(kept.best());
+    checkpoint->set_size_bytes(kept.size_bytes());
+  }
+  *experiment.mutable_create_time() = record.create_time();
+  if (record.has_start_time()) *experiment.mutable_start_time() = record.start_time();
+  if (record.has_end_time()) *experiment.mutable_end_time() = record.end_time();
+  experiment.set_creator(record.creator());
+  v1::Trial* trial = experiment.add_trials();
+  trial->set_id(TaskName(id));
+  trial->set_state(record.state());
+  trial->set_epochs(experiment.epoch());
+  *trial->mutable_metrics() = record.metrics();
+  const auto& epochs = tx.state().All<records::EpochRecord>();
+  for (auto it = epochs.lower_bound({id, 0}); it != epochs.end() && it->first.first == id; ++it) {
+    *experiment.add_epochs() = it->second.row();
+  }
+  return experiment;
+}
+
+absl::StatusOr<int64_t> Experiments::Find(const Tx& tx, const std::string& name) {
+  URSA_ASSIGN_OR_RETURN(const int64_t id, ParseIdName("experiments", 'e', name));
+  if (tx.state().Find<records::ExperimentRecord>(id) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("experiment ", Name(id), ": not found"));
+  }
+  return id;
+}
+
+bool Experiments::IsOver(const Tx& tx, int64_t experiment_id) {
+  const auto* record = tx.state().Find<records::ExperimentRecord>(experiment_id);
+  return record == nullptr || (HasEnded(record->state()) && !record->has_gang());
+}
+
+absl::StatusOr<records::ExperimentRecord> Experiments::FindRecord(const Tx& tx, const std::string& name) const {
+  URSA_ASSIGN_OR_RETURN(const int64_t id, Find(tx, name));
+  return *tx.state().Find<records::ExperimentRecord>(id);
+}
+
+absl::StatusOr<v1::Experiment> Experiments::Get(const Tx& tx, const std::string& name) const {
+  URSA_ASSIGN_OR_RETURN(const int64_t id, Find(tx, name));
+  return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+}
+
+absl::StatusOr<v1::ListExperimentsResponse> Experiments::List(const Tx& tx,
+                                                              const v1::ListExperimentsRequest& request) const {
+  URSA_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size(), kListPageSizeDefault, kListPageSizeMax));
+  URSA_ASSIGN_OR_RETURN(const int64_t before, NumberToken(request.page_token()));
+  const auto& experiments = tx.state().All<records::ExperimentRecord>();
+  auto it = request.page_token().empty() ? experiments.end() : experiments.lower_bound(before);
+  v1::ListExperimentsResponse response;
+  int64_t num_bytes = 0;
+  while (it != experiments.begin()) {
+    if (response.experiments_size() == page_size || num_bytes > env_.options.page_bytes_max) {
+      response.set_next_page_token(std::to_string(it->first));
+      break;
+    }
+    --it;
+    v1::Experiment* experiment = response.add_experiments();
+    *experiment = ToProto(tx, it->second);
+    num_bytes += static_cast<int64_t>(experiment->ByteSizeLong());
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Experiment> Experiments::Cancel(Tx& tx, const Caller& caller, const std::string& name) const {
+  URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
+  if (HasEnded(record.state())) return CannotSince(record, "cancel");
+  record.set_wanted(records::ExperimentRecord::WANTED_CANCEL);
+  record.set_state(v1::Experiment::STATE_CANCELED);
+  record.set_reason(absl::StrCat("canceled by ", caller.actor));
+  *record.mutable_end_time() = ToTimestamp(env_.clock->Now());
+  Gangs::RequestEnd(env_, &record);
+  v1::Experiment experiment = ToProto(tx, record);
+  tx.Apply(std::move(
+      Mutation().Audit(AuditEvent(env_, caller, "experiment.cancel", experiment.name(), "")).Put(std::move(record))));
+  return experiment;
+}
+
+absl::StatusOr<v1::Experiment> Experiments::Pause(Tx& tx, const Caller& caller, const std::string& name) const {
+  URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
+  if (HasEnded(record.state())) return CannotSince(record, "pause");
+  record.set_wanted(records::ExperimentRecord::WANTED_PAUSE);
+  if (record.has_gang()) {
+    Gangs::RequestStop(env_, &record);
+  } else {
+    record.set_state(v1::Experiment::STATE_PAUSED);
+    record.set_reason("");
+  }
+  v1::Experiment experiment = ToProto(tx, record);
+  tx.Apply(std::move(
+      Mutation().Audit(AuditEvent(env_, caller, "experiment.pause", experiment.name(), "")).Put(std::move(record))));
+  return experiment;
+}
+
+absl::StatusOr<v1::Experiment> Experiments::Resume(Tx& tx, const Caller& caller, const std::string& name) const {
+  URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
+  if (record.state() != v1::Experiment::STATE_PAUSED) return CannotSince(record, "resume");
+  record.set_wanted(records::ExperimentRecord::WANTED_RUN);
+  record.set_state(v1::Experiment::STATE_QUEUED);
+  record.set_reason("");
+  record.set_queue_position(TakeNumber(tx, "queue_position"));
+  v1::Experiment experiment = ToProto(tx, record);
+  tx.Apply(std::move(
+      Mutation().Audit(AuditEvent(env_, caller, "experiment.resume", experiment.name(), "")).Put(std::move(record))));
+  return experiment;
+}
+
+}  // namespace ursa

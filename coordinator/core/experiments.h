@@ -1,0 +1,50 @@
+// Experiments as their users see them: submit, look, cancel, pause, resume; metric points and logs.
+#ifndef URSA_COORDINATOR_CORE_EXPERIMENTS_H_
+#define URSA_COORDINATOR_CORE_EXPERIMENTS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "coordinator/core/environment.h"
+#include "coordinator/core/workers.h"
+#include "ursa/v1/experiments.pb.h"
+
+namespace ursa {
+
+// Decisions about experiments that come from their users; what their tasks do is Gangs' part. Methods with a
+// transaction are guarded by the coordinator's lock; the others read the store and belong on the executor.
+class Experiments {
+ public:
+  Experiments(const Environment* env, const Workers* workers) : env_(*env), workers_(*workers) {}
+
+  absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
+  absl::StatusOr<v1::Experiment> Get(const Tx& tx, const std::string& name) const;
+  absl::StatusOr<v1::ListExperimentsResponse> List(const Tx& tx, const v1::ListExperimentsRequest& request) const;
+  absl::StatusOr<v1::Experiment> Cancel(Tx& tx, const Caller& caller, const std::string& name) const;
+  absl::StatusOr<v1::Experiment> Pause(Tx& tx, const Caller& caller, const std::string& name) const;
+  absl::StatusOr<v1::Experiment> Resume(Tx& tx, const Caller& caller, const std::string& name) const;
+
+  static v1::Experiment ToProto(const Tx& tx, const records::ExperimentRecord& record);
+
+  // The number of an experiment that exists. Errors: NOT_FOUND, INVALID_ARGUMENT.
+  static absl::StatusOr<int64_t> Find(const Tx& tx, const std::string& name);
+  // Whether nothing more can come of it: it has ended and its processes are gone.
+  static bool IsOver(const Tx& tx, int64_t experiment_id);
+
+  absl::StatusOr<v1::ListMetricPointsResponse> ReadMetrics(int64_t experiment_id,
+                                                           const v1::ListMetricPointsRequest& request) const;
+  // The next page of a log; an empty one if there is nothing after `after_arrival`, which is moved on.
+  absl::StatusOr<v1::ReadLogsResponse> ReadLog(int64_t experiment_id, const v1::ReadLogsRequest& request,
+                                               uint64_t* after_arrival, bool* more) const;
+
+ private:
+  absl::StatusOr<records::ExperimentRecord> FindRecord(const Tx& tx, const std::string& name) const;
+
+  const Environment& env_;
+  const Workers& workers_;
+};
+
+}  // namespace ursa
+
+#endif  // URSA_COORDINATOR_CORE_EXPERIMENTS_H_

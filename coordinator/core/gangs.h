@@ -1,0 +1,89 @@
+// Training tasks: starting gangs of ranks, hearing of them, ending them, starting them again.
+#ifndef URSA_COORDINATOR_CORE_GANGS_H_
+#define URSA_COORDINATOR_CORE_GANGS_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "coordinator/core/environment.h"
+#include "coordinator/core/workers.h"
+#include "ursa/worker/v1/worker.pb.h"
+
+namespace ursa {
+
+// What the ranks of an experiment's task do, as Gang in storage/v1 keeps it:
+//
+//   (queued) --1--> RUNNING --2--> FINISHED --6--> (completed)
+//                    |   `---3--> STOPPING --6--> (paused, or queued again)
+//                    `---4--> ENDING --6--> (queued again, or error; canceled)
+//                             STOPPING --5--> ENDING
+//   1 all ranks have slots: a new fencing epoch           2 rank 0 is done and the last checkpoint is committed
+//   3 a pause, or a worker that ends stops its tasks       4 a rank failed, its worker is lost, or it is canceled
+//   5 as 4                                                6 all processes are gone
+//
+// Slots are free when a rank is gone. What comes from another epoch than the gang's is refused. A failure counts as a
+// restart unless it was not the job's (no rank had been heard of, the coordinator had lost the rendezvous). Guarded by
+// the coordinator's lock: every method takes a transaction.
+class Gangs {
+ public:
+  Gangs(const Environment* env, Workers* workers) : env_(*env), workers_(*workers) {}
+
+  // Places what can be placed. Called when queue or capacity changed.
+  void Schedule(Tx& tx);
+
+  // An event of a rank that stands on that worker. `missing_blobs`: those named by checkpoints that are not stored.
+  // Returns whether it was taken; false: from a stale epoch, or not one of this worker's ranks.
+  bool OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& event,
+               const std::set<std::string>& missing_blobs);
+
+  // The ranks of this epoch are known to have started.
+  void OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status);
+
+  void OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why);
+
+  // Ends the gang, if it has one that is of that epoch, as failed for a reason that is not the job's.
+  void EndUncounted(Tx& tx, int64_t experiment_id, int64_t epoch, const std::string& why);
+
+  // The gang is to end, with a checkpoint (pause) or without (cancel); the experiment's record says what then.
+  static void RequestStop(const Environment& env, records::ExperimentRecord* experiment);
+  static void RequestEnd(const Environment& env, records::ExperimentRecord* experiment);
+
+  void AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState* desired) const;
+
+  // Whether that epoch of the experiment's task is the present one and may meet for a rendezvous.
+  static bool IsCurrent(const Tx& tx, int64_t experiment_id, int64_t epoch);
+
+  void Tick(Tx& tx);
+
+  // Events that were refused since the start.
+  int64_t num_refused() const { return num_refused_; }
+
+ private:
+  void OnMetrics(Tx& tx, const records::ExperimentRecord& experiment, const worker::v1::MetricPoints& metrics);
+  void OnLog(Tx& tx, int64_t experiment_id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log);
+  void OnProgress(Tx& tx, int64_t experiment_id, const worker::v1::TaskProgress& progress);
+  void OnCheckpoint(Tx& tx, int32_t rank, const worker::v1::CheckpointSaved& saved,
+                    const std::set<std::string>& missing_blobs, records::ExperimentRecord* experiment);
+  // Looks at what the ranks have said, moves the gang on, and ends it when all ranks are gone.
+  void Review(records::ExperimentRecord* experiment);
+  void Conclude(records::ExperimentRecord* experiment);
+  void Fail(records::ExperimentRecord* experiment, int32_t rank, const std::string& why);
+
+  const Environment& env_;
+  Workers& workers_;
+  int64_t num_refused_ = 0;
+};
+
+// "t17.1", the task of an experiment; nothing for another text.
+std::string TaskName(int64_t experiment_id);
+std::optional<int64_t> ParseTaskName(const std::string& task_id);
+
+inline constexpr uint32_t kOnlyTrial = 1;  // number of an experiment's one trial in metric and log keys
+
+}  // namespace ursa
+
+#endif  // URSA_COORDINATOR_CORE_GANGS_H_

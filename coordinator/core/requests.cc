@@ -1,0 +1,54 @@
+#include "coordinator/core/requests.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
+
+namespace ursa {
+
+std::string RequestHash(std::string_view bytes) { return Sha256Hex(bytes); }
+
+absl::StatusOr<std::optional<std::string>> FindAnswer(const Tx& tx, const RequestKey& key) {
+  if (key.request_id.empty()) return std::nullopt;
+  if (key.request_id.size() > kRequestIdBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("request_id: at most ", kRequestIdBytesMax, " bytes are allowed, it has ", key.request_id.size()));
+  }
+  const auto* record = tx.state().Find<records::RequestRecord>(NamePairKey(key.caller.actor, key.request_id));
+  if (record == nullptr) return std::nullopt;
+  if (record->method() != key.method || record->request_hash() != key.request_hash) {
+    return absl::InvalidArgumentError(absl::StrCat("request_id \"", key.request_id,
+                                                   "\": was used before for another request (", record->method(),
+                                                   "; hint: make a new id for each request)"));
+  }
+  return record->response();
+}
+
+void RememberAnswer(const Environment& env, Tx& tx, const RequestKey& key, std::string response) {
+  if (key.request_id.empty()) return;
+  records::RequestRecord record;
+  record.set_actor(key.caller.actor);
+  record.set_request_id(key.request_id);
+  record.set_method(key.method);
+  record.set_request_hash(key.request_hash);
+  record.set_response(std::move(response));
+  *record.mutable_time() = ToTimestamp(env.clock->Now());
+  Mutation mutation;
+  mutation.Put(std::move(record));
+  const auto& by_time = tx.state().requests_by_time();
+  if (static_cast<int64_t>(by_time.size()) >= env.options.num_requests_max) {
+    mutation.Delete<records::RequestRecord>(by_time.begin()->second);
+  }
+  tx.Apply(std::move(mutation));
+}
+
+void ExpireAnswers(const Environment& env, Tx& tx) {
+  const int64_t oldest = absl::ToUnixMicros(env.clock->Now() - env.options.request_age_max);
+  Mutation mutation;
+  for (const auto& [time, id] : tx.state().requests_by_time()) {
+    if (time >= oldest) break;
+    mutation.Delete<records::RequestRecord>(id);
+  }
+  tx.Apply(std::move(mutation));
+}
+
+}  // namespace ursa

@@ -1,0 +1,289 @@
+#include "coordinator/core/workers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "coordinator/core/paging.h"
+#include "coordinator/scheduling/gang_scheduler.h"
+#include "experiments/resource_names.h"
+
+namespace ursa {
+namespace {
+
+constexpr size_t kHelloTextBytesMax = 256;
+constexpr int kListPageSizeMax = 1000;
+
+std::string Name(int64_t worker_id) { return WorkerId(worker_id).ToString(); }
+
+}  // namespace
+
+void Workers::Restore(Tx& tx) {
+  for (const auto& [id, record] : tx.state().All<records::WorkerRecord>()) {
+    leases_[id].last_heard = env_.clock->Now();
+  }
+}
+
+absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) const {
+  if (hello.kind() != "cpu" && hello.kind() != "cuda") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello: kind \"", hello.kind(), "\" is not known, slots are of kind cpu or cuda"));
+  }
+  if (hello.slots() < 1 || hello.slots() > env_.options.worker_slots_max) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello: ", hello.slots(), " slots, a worker has 1 to ", env_.options.worker_slots_max));
+  }
+  if (hello.cores() < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("hello: ", hello.cores(), " cores, a worker has at least 1"));
+  }
+  if (SimdLevel(hello.simd()) < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello: simd \"", hello.simd(), "\" is not known (x86-64-v2, avx2, avx512)"));
+  }
+  if (hello.incarnation().empty()) return absl::InvalidArgumentError("hello: incarnation is empty");
+  for (const std::string* text : {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version()}) {
+    if (text->size() > kHelloTextBytesMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hello: a text has ", text->size(), " bytes, at most ", kHelloTextBytesMax, " are allowed"));
+    }
+  }
+  const auto& workers = tx.state().All<records::WorkerRecord>();
+  if (hello.worker_id().empty() && static_cast<int64_t>(workers.size()) >= env_.options.num_workers_max) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cluster: has ", workers.size(), " workers, at most ", env_.options.num_workers_max));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, const worker::v1::Hello& hello) {
+  if (sessions_.count(session.get())) return absl::InvalidArgumentError("stream: hello was said before");
+  URSA_RETURN_IF_ERROR(CheckHello(tx, hello));
+  const auto given = WorkerId::Parse(hello.worker_id());
+  const records::WorkerRecord* known = given ? tx.state().Find<records::WorkerRecord>(given->number()) : nullptr;
+
+  records::WorkerRecord record;
+  if (known != nullptr) {
+    record = *known;
+    Lease& lease = leases_[record.id()];
+    if (lease.session != nullptr && record.incarnation() != hello.incarnation()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("worker ", Name(record.id()), ": another agent is connected as it and alive"));
+    }
+  } else {
+    record.set_id(TakeNumber(tx, "worker"));
+  }
+  const int64_t id = record.id();
+  if (known != nullptr && record.incarnation() != hello.incarnation()) {
+    on_gone_(tx, id, absl::StrCat("worker ", Name(id), " was started anew"));
+    Lease& lease = leases_[id];
+    lease.last_sequence = 0;
+    lease.leaving_until = absl::InfinitePast();
+  }
+  if (known == nullptr || record.incarnation() != hello.incarnation() || record.lost()) {
+    URSA_LOG(INFO) << "worker=" << Name(id) << " host=" << hello.host() << " slots=" << hello.slots()
+                   << " kind=" << hello.kind() << " ->ALIVE";
+  }
+  record.set_host(hello.host());
+  record.set_slots(hello.slots());
+  record.set_kind(hello.kind());
+  record.set_incarnation(hello.incarnation());
+  record.set_version(hello.version());
+  record.set_cores(hello.cores());
+  record.set_simd(hello.simd());
+  record.set_lost(false);
+  *record.mutable_last_seen_time() = ToTimestamp(env_.clock->Now());
+  tx.Put(std::move(record));
+
+  Lease& lease = leases_[id];
+  if (lease.session != nullptr) {
+    sessions_.erase(lease.session.get());
+    tx.AfterDurable([old = lease.session] { old->Close(absl::AbortedError("stream: a newer one took its place")); });
+  }
+  lease.session = session;
+  lease.last_heard = env_.clock->Now();
+  lease.sent_orders.clear();
+  sessions_[session.get()] = id;
+
+  worker::v1::ConnectResponse welcome;
+  welcome.mutable_welcome()->set_worker_id(Name(id));
+  welcome.mutable_welcome()->set_heartbeat_millis(absl::ToInt64Milliseconds(env_.options.heartbeat));
+  welcome.mutable_welcome()->set_lease_millis(absl::ToInt64Milliseconds(env_.options.lease));
+  Send(tx, id, std::move(welcome));
+  // The first desired state is sent also when it is empty: whatever still runs there is to be stopped.
+  worker::v1::ConnectResponse desired;
+  add_orders_(tx, id, desired.mutable_desired());
+  leases_[id].sent_orders = desired.desired().SerializeAsString();
+  Send(tx, id, std::move(desired));
+  tx.RequestSettle();
+  return absl::OkStatus();
+}
+
+void Workers::Disconnected(Tx&, const WorkerSession* session) {
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return;
+  const auto lease = leases_.find(it->second);
+  if (lease != leases_.end() && lease->second.session.get() == session) lease->second.session = nullptr;
+  sessions_.erase(it);
+}
+
+int64_t Workers::WorkerOf(const WorkerSession* session) const {
+  const auto it = sessions_.find(session);
+  return it == sessions_.end() ? 0 : it->second;
+}
+
+void Workers::Heard(Tx& tx, int64_t worker_id) {
+  leases_[worker_id].last_heard = env_.clock->Now();
+  const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);
+  if (record == nullptr || !record->lost()) return;
+  records::WorkerRecord found = *record;
+  found.set_lost(false);
+  URSA_LOG(INFO) << "worker=" << Name(worker_id) << " LOST->ALIVE";
+  tx.Put(std::move(found));
+}
+
+bool Workers::IsNewSequence(int64_t worker_id, int64_t sequence) {
+  int64_t& last = leases_[worker_id].last_sequence;
+  if (sequence <= last) return false;
+  last = sequence;
+  return true;
+}
+
+void Workers::SetLeaving(int64_t worker_id) {
+  leases_[worker_id].leaving_until = env_.clock->Now() + env_.options.leaving_time;
+}
+
+void Workers::Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse message) {
+  const auto it = leases_.find(worker_id);
+  if (it == leases_.end() || it->second.session == nullptr) return;
+  tx.AfterDurable([session = it->second.session, message = std::move(message)] { session->Send(message); });
+}
+
+void Workers::SyncOrders(Tx& tx, const std::set<int64_t>& worker_ids) {
+  for (const int64_t worker_id : worker_ids) {
+    const auto it = leases_.find(worker_id);
+    if (it == leases_.end() || it->second.session == nullptr) continue;
+    worker::v1::ConnectResponse message;
+    add_orders_(tx, worker_id, message.mutable_desired());
+    std::string orders = message.desired().SerializeAsString();
+    if (orders == it->second.sent_orders) continue;
+    it->second.sent_orders = std::move(orders);
+    Send(tx, worker_id, std::move(message));
+  }
+}
+
+bool Workers::IsUsable(const Tx& tx, int64_t worker_id) const {
+  const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);
+  const auto lease = leases_.find(worker_id);
+  return record != nullptr && lease != leases_.end() && !record->lost() && !record->drained() &&
+         lease->second.session != nullptr && lease->second.leaving_until <= env_.clock->Now();
+}
+
+std::vector<const records::WorkerRecord*> Workers::UsableWorkers(const Tx& tx) const {
+  std::vector<const records::WorkerRecord*> usable;
+  for (const auto& [session, id] : sessions_) {
+    if (IsUsable(tx, id)) usable.push_back(tx.state().Find<records::WorkerRecord>(id));
+  }
+  // Sessions are in order of their addresses: decisions must not depend on that.
+  std::sort(usable.begin(), usable.end(),
+            [](const records::WorkerRecord* a, const records::WorkerRecord* b) { return a->id() < b->id(); });
+  return usable;
+}
+
+void Workers::Tick(Tx& tx) {
+  const absl::Time now = env_.clock->Now();
+  std::vector<int64_t> lost;
+  std::vector<int64_t> forgotten;
+  for (const auto& [id, record] : tx.state().All<records::WorkerRecord>()) {
+    const absl::Duration silence = now - leases_[id].last_heard;
+    if (!record.lost() && silence >= env_.options.lease) lost.push_back(id);
+    if (record.lost() && now - FromTimestamp(record.last_seen_time()) >= env_.options.lost_worker_age_max) {
+      forgotten.push_back(id);
+    }
+  }
+  for (const int64_t id : lost) {
+    Lease& lease = leases_[id];
+    const absl::Duration silence = now - lease.last_heard;
+    URSA_LOG(WARNING) << "worker=" << Name(id) << " ALIVE->LOST reason=\"last heard of "
+                      << absl::FormatDuration(silence) << " ago\"";
+    records::WorkerRecord record = *tx.state().Find<records::WorkerRecord>(id);
+    record.set_lost(true);
+    *record.mutable_last_seen_time() = ToTimestamp(lease.last_heard);
+    tx.Put(std::move(record));
+    on_gone_(tx, id,
+             absl::StrCat("worker ", Name(id), " is lost: last heard of ", absl::FormatDuration(silence), " ago"));
+  }
+  for (const int64_t id : forgotten) {
+    if (leases_[id].session != nullptr) continue;
+    tx.Apply(std::move(Mutation().Delete<records::WorkerRecord>(id)));
+    leases_.erase(id);
+  }
+}
+
+v1::Worker Workers::ToProto(const Tx& tx, const records::WorkerRecord& record) const {
+  v1::Worker worker;
+  worker.set_name(IdName("workers", 'w', record.id()));
+  worker.set_id(Name(record.id()));
+  worker.set_state(record.lost()      ? v1::Worker::STATE_LOST
+                   : record.drained() ? v1::Worker::STATE_DRAINED
+                                      : v1::Worker::STATE_ALIVE);
+  worker.set_host(record.host());
+  worker.set_slots(record.slots());
+  const auto num_taken = static_cast<int32_t>(tx.state().LoadOf(record.id()).slots.size());
+  worker.set_free(std::max(0, record.slots() - num_taken));
+  worker.set_kind(record.kind());
+  const auto lease = leases_.find(record.id());
+  *worker.mutable_last_seen_time() =
+      lease == leases_.end() ? record.last_seen_time() : ToTimestamp(lease->second.last_heard);
+  return worker;
+}
+
+absl::StatusOr<v1::ListWorkersResponse> Workers::List(const Tx& tx, const v1::ListWorkersRequest& request) const {
+  URSA_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size(), kListPageSizeMax, kListPageSizeMax));
+  URSA_ASSIGN_OR_RETURN(const int64_t after, NumberToken(request.page_token()));
+  v1::ListWorkersResponse response;
+  const auto& workers = tx.state().All<records::WorkerRecord>();
+  for (auto it = workers.upper_bound(after); it != workers.end(); ++it) {
+    if (response.workers_size() == page_size) {
+      response.set_next_page_token(std::to_string(std::prev(it)->first));
+      break;
+    }
+    *response.add_workers() = ToProto(tx, it->second);
+  }
+  return response;
+}
+
+absl::StatusOr<records::WorkerRecord> Workers::FindByName(const Tx& tx, const std::string& name) const {
+  URSA_ASSIGN_OR_RETURN(const int64_t id, ParseIdName("workers", 'w', name));
+  const auto* record = tx.state().Find<records::WorkerRecord>(id);
+  if (record == nullptr) return absl::NotFoundError(absl::StrCat("worker ", Name(id), ": not found"));
+  return *record;
+}
+
+absl::StatusOr<v1::Worker> Workers::Drain(Tx& tx, const Caller& caller, const v1::DrainWorkerRequest& request) {
+  URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, FindByName(tx, request.name()));
+  record.set_drained(true);
+  const int64_t id = record.id();
+  tx.Apply(std::move(Mutation()
+                         .Put(std::move(record))
+                         .Audit(AuditEvent(env_, caller, "worker.drain", IdName("workers", 'w', id), ""))));
+  return ToProto(tx, *tx.state().Find<records::WorkerRecord>(id));
+}
+
+absl::StatusOr<v1::Worker> Workers::Resume(Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& request) {
+  URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, FindByName(tx, request.name()));
+  const int64_t id = record.id();
+  if (!record.drained()) {
+    return absl::FailedPreconditionError(absl::StrCat("worker ", Name(id), ": cannot resume, it is not drained"));
+  }
+  record.set_drained(false);
+  tx.Apply(std::move(Mutation()
+                         .Put(std::move(record))
+                         .Audit(AuditEvent(env_, caller, "worker.resume", IdName("workers", 'w', id), ""))));
+  return ToProto(tx, *tx.state().Find<records::WorkerRecord>(id));
+}
+
+}  // namespace ursa

@@ -1,0 +1,113 @@
+// The workers: who they are, whether they live, and telling them what should run.
+#ifndef URSA_COORDINATOR_CORE_WORKERS_H_
+#define URSA_COORDINATOR_CORE_WORKERS_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/core/environment.h"
+#include "coordinator/core/requests.h"
+#include "ursa/v1/cluster.pb.h"
+#include "ursa/worker/v1/worker.pb.h"
+
+namespace ursa {
+
+// One stream of an agent, as the coordinator sees it: the gRPC one, or a fake. Thread-safe; never blocks.
+class WorkerSession {
+ public:
+  virtual ~WorkerSession() = default;
+  // Queues a message; dropped if the stream has ended.
+  virtual void Send(worker::v1::ConnectResponse message) = 0;
+  // Ends the stream.
+  virtual void Close(absl::Status status) = 0;
+};
+
+// Owns sessions and leases, all in memory; what must outlive a restart is in WorkerRecord. Guarded by the coordinator's
+// lock: every method takes a transaction.
+//
+//   unknown --1--> alive --2--> lost --3--> alive
+//                   |  ^---- 3 (a new incarnation)
+//   1 Hello without an id: gets one       2 nothing heard for a lease: what ran there is gone
+//   3 Hello with its id; a new incarnation says that what the earlier one ran is gone, the same one goes on
+//
+// A broken stream alone is no loss: the agent has a lease to come back. After a restart every lease has a full term.
+class Workers {
+ public:
+  // Told when all that ran on a worker is gone.
+  using OnGone = std::function<void(Tx& tx, int64_t worker_id, const std::string& why)>;
+  // Adds the orders for a worker.
+  using AddOrders = std::function<void(const Tx& tx, int64_t worker_id, worker::v1::DesiredState* desired)>;
+
+  Workers(const Environment* env, OnGone on_gone, AddOrders add_orders)
+      : env_(*env), on_gone_(std::move(on_gone)), add_orders_(std::move(add_orders)) {}
+
+  // Gives each worker of the state a full lease. Once, at the start.
+  void Restore(Tx& tx);
+
+  // A stream has opened, said hello, and ended. A bad or refused Hello gives a status, with which to close the stream.
+  absl::Status Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, const worker::v1::Hello& hello);
+  void Disconnected(Tx& tx, const WorkerSession* session);
+
+  // The worker of a session; 0 before its Hello, or when another stream has taken its place.
+  int64_t WorkerOf(const WorkerSession* session) const;
+  // Anything heard of it renews its lease.
+  void Heard(Tx& tx, int64_t worker_id);
+  // Whether an events message is new; false: it was seen in this incarnation, and only has to be acknowledged.
+  bool IsNewSequence(int64_t worker_id, int64_t sequence);
+  // It stops tasks by itself: it is about to end, and gets no new ones for a while.
+  void SetLeaving(int64_t worker_id);
+
+  // Sends when all that this transaction did is durable; dropped if the worker has no stream.
+  void Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse message);
+  // Sends the desired state to those of `worker_ids` for whom it changed.
+  void SyncOrders(Tx& tx, const std::set<int64_t>& worker_ids);
+
+  // Whether it has a stream now.
+  bool IsConnected(int64_t worker_id) const {
+    const auto it = leases_.find(worker_id);
+    return it != leases_.end() && it->second.session != nullptr;
+  }
+  // May be given new tasks: alive, connected, neither drained nor leaving.
+  bool IsUsable(const Tx& tx, int64_t worker_id) const;
+  std::vector<const records::WorkerRecord*> UsableWorkers(const Tx& tx) const;
+
+  // Loses workers whose lease has ended; forgets those lost for long.
+  void Tick(Tx& tx);
+
+  // The RPCs of ClusterService about workers.
+  absl::StatusOr<v1::ListWorkersResponse> List(const Tx& tx, const v1::ListWorkersRequest& request) const;
+  absl::StatusOr<v1::Worker> Drain(Tx& tx, const Caller& caller, const v1::DrainWorkerRequest& request);
+  absl::StatusOr<v1::Worker> Resume(Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& request);
+  v1::Worker ToProto(const Tx& tx, const records::WorkerRecord& record) const;
+
+  int64_t num_connected() const { return static_cast<int64_t>(sessions_.size()); }
+
+ private:
+  struct Lease {
+    absl::Time last_heard;
+    std::shared_ptr<WorkerSession> session;  // null while there is no stream
+    int64_t last_sequence = 0;               // of events in this incarnation
+    std::string sent_orders;                 // the last desired state sent on this stream, serialized
+    absl::Time leaving_until = absl::InfinitePast();
+  };
+
+  absl::Status CheckHello(const Tx& tx, const worker::v1::Hello& hello) const;
+  absl::StatusOr<records::WorkerRecord> FindByName(const Tx& tx, const std::string& name) const;
+
+  const Environment& env_;
+  const OnGone on_gone_;
+  const AddOrders add_orders_;
+  std::map<int64_t, Lease> leases_;
+  std::map<const WorkerSession*, int64_t> sessions_;
+};
+
+}  // namespace ursa
+
+#endif  // URSA_COORDINATOR_CORE_WORKERS_H_

@@ -1,0 +1,235 @@
+// ursa-coordinator: one per cluster. Keeps everything below one folder:
+//   data/          the store                      address        where it answers, once it does
+//   admin.token    for people, their owner's alone    worker.token   for agents, likewise
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "coordinator/core/coordinator.h"
+#include "coordinator/services/grpc_server.h"
+#include "storage/blob_store.h"
+#include "storage/keys.h"
+#include "storage/log_store.h"
+#include "storage/metric_log.h"
+#include "storage/prediction_ledger.h"
+#include "storage/record_store.h"
+#include "storage/rocks_kv_store.h"
+
+namespace ursa {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+constexpr size_t kTokenBytes = 32;
+constexpr int kExecutorThreads = 2;
+constexpr int kBlobThreads = 4;
+constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+constexpr absl::Duration kUploadSweepInterval = absl::Hours(1);
+
+constexpr char kUsage[] =
+    "ursa-coordinator --dir DIR [--listen HOST:PORT] [--tls_cert FILE --tls_key FILE]\n"
+    "  --dir       folder of all data; made if it is not there\n"
+    "  --listen    default 127.0.0.1:0; port 0 takes the folder's last port, or a free one\n"
+    "  --tls_cert  PEM certificate and\n"
+    "  --tls_key   its key: needed for any address but loopback\n"
+    "  --version, --help\n"
+    "Example: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n";
+
+struct Flags {
+  std::string dir;
+  std::string listen = "127.0.0.1:0";
+  std::string tls_cert;
+  std::string tls_key;
+};
+
+absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
+  Flags flags;
+  const std::map<std::string, std::string*> known = {{"--dir", &flags.dir},
+                                                     {"--listen", &flags.listen},
+                                                     {"--tls_cert", &flags.tls_cert},
+                                                     {"--tls_key", &flags.tls_key}};
+  for (int i = 1; i < argc; ++i) {
+    std::string name = argv[i];
+    std::string value;
+    const size_t equals = name.find('=');
+    const auto it = known.find(name.substr(0, equals));
+    if (it == known.end()) return absl::InvalidArgumentError(absl::StrCat("flag \"", name, "\": is not known"));
+    if (equals != std::string::npos) {
+      value = name.substr(equals + 1);
+    } else if (++i < argc) {
+      value = argv[i];
+    }
+    if (value.empty()) return absl::InvalidArgumentError(absl::StrCat("flag ", it->first, ": needs a value"));
+    *it->second = value;
+  }
+  if (flags.dir.empty()) return absl::InvalidArgumentError("flag --dir: must be given");
+  return flags;
+}
+
+// The token in the file, made at the first start: the file is the owner's alone, the store has its hash.
+absl::Status InstallToken(const std::string& dir, const std::string& name, const std::set<v1::Permission>& permissions,
+                          Access* access) {
+  const std::string path = absl::StrCat(dir, "/", name, ".token");
+  absl::StatusOr<std::string> token = ReadFile(path);
+  if (absl::IsNotFound(token.status())) {
+    token = RandomHex(kTokenBytes);
+    URSA_RETURN_IF_ERROR(WriteFileAtomically(path, *token + "\n", 0600));
+  }
+  URSA_RETURN_IF_ERROR(token.status());
+  const std::string bare(absl::StripAsciiWhitespace(*token));
+  if (bare.empty()) return absl::FailedPreconditionError(absl::StrCat(path, ": is empty (hint: delete it)"));
+  access->SetToken(name, bare, permissions);
+  return absl::OkStatus();
+}
+
+// The address to try first: a folder keeps its port, so that clients find it again.
+std::string PreferredAddress(const std::string& dir, const std::string& listen) {
+  if (!absl::EndsWith(listen, ":0")) return listen;
+  const absl::StatusOr<std::string> last = ReadFile(dir + "/address");
+  if (!last.ok()) return listen;
+  const std::string address(absl::StripAsciiWhitespace(*last));
+  const std::string host = listen.substr(0, listen.size() - 1);
+  return absl::StartsWith(address, host) ? address : listen;
+}
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> StartServer(const Flags& flags, Coordinator* coordinator,
+                                                        Executor* blob_executor) {
+  GrpcServerOptions options;
+  if (!flags.tls_cert.empty()) {
+    URSA_ASSIGN_OR_RETURN(options.tls_certificate, ReadFile(flags.tls_cert));
+  }
+  if (!flags.tls_key.empty()) {
+    URSA_ASSIGN_OR_RETURN(options.tls_key, ReadFile(flags.tls_key));
+  }
+  options.listen = PreferredAddress(flags.dir, flags.listen);
+  auto server = GrpcServer::Start(coordinator, blob_executor, options);
+  if (server.ok() || options.listen == flags.listen) return server;
+  URSA_LOG(WARNING) << server.status() << "; taking another one";
+  options.listen = flags.listen;
+  return GrpcServer::Start(coordinator, blob_executor, options);
+}
+
+absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
+  if (mkdir(flags.dir.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, flags.dir);
+  auto opened = RocksKvStore::Open(flags.dir + "/data", RocksKvStore::Options());
+  if (absl::IsFailedPrecondition(opened.status())) {
+    return absl::FailedPreconditionError(absl::StrCat(flags.dir, ": another coordinator has this folder (",
+                                                      std::string(opened.status().message()), ")"));
+  }
+  URSA_RETURN_IF_ERROR(opened.status());
+  const std::unique_ptr<KvStore> store = *std::move(opened);
+  URSA_RETURN_IF_ERROR(CheckStoreFormat(store.get()));
+  RecordStore records(store.get());
+  MetricLog metrics(store.get(), MetricLog::Options());
+  LogStore logs(store.get(), LogStore::Options());
+  PredictionLedger ledger(store.get(), PredictionLedger::Options());
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<BlobStore> blobs,
+                        BlobStore::Open(store.get(), Clock::Real(), BlobStore::Options()));
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Commit> commit, Commit::Open(&records, Commit::Options()));
+  auto executor = std::make_unique<ThreadPool>(kExecutorThreads);
+  auto blob_executor = std::make_unique<ThreadPool>(kBlobThreads);
+
+  Environment env;
+  env.commit = commit.get();
+  env.clock = Clock::Real();
+  env.executor = executor.get();
+  env.records = &records;
+  env.blobs = blobs.get();
+  env.metrics = &metrics;
+  env.logs = &logs;
+  env.ledger = &ledger;
+  env.options.version = kVersion;
+  env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
+    struct statvfs stats;
+    if (statvfs(dir.c_str(), &stats) != 0) return INT64_MAX;
+    return static_cast<int64_t>(stats.f_bavail) * static_cast<int64_t>(stats.f_frsize);
+  };
+  const absl::Duration upload_age_max = env.options.upload_age_max;
+  Coordinator coordinator(std::move(env));
+  // Work under way refers to the coordinator: it ends first, the executor's (which commits), then commit's effects.
+  struct Stopper {
+    ThreadPool& executor;
+    Commit& commit;
+    ~Stopper() {
+      executor.Stop();
+      commit.Stop();
+    }
+  } stopper{*executor, *commit};
+  commit->Start();
+  coordinator.Restore();
+  URSA_RETURN_IF_ERROR(InstallToken(
+      flags.dir, "admin", {v1::PERMISSION_READ, v1::PERMISSION_WRITE, v1::PERMISSION_PROMOTE}, &coordinator.access()));
+  URSA_RETURN_IF_ERROR(InstallToken(flags.dir, "worker", {v1::PERMISSION_WORKER}, &coordinator.access()));
+  URSA_ASSIGN_OR_RETURN(std::unique_ptr<GrpcServer> server, StartServer(flags, &coordinator, blob_executor.get()));
+  URSA_RETURN_IF_ERROR(WriteFileAtomically(flags.dir + "/address", server->address() + "\n"));
+  URSA_LOG(INFO) << "ursa-coordinator " << kVersion << " dir=" << flags.dir << " address=" << server->address();
+
+  absl::Time next_sweep = absl::Now();
+  const timespec interval = absl::ToTimespec(kTickInterval);
+  while (true) {
+    const int signal = sigtimedwait(&end_signals, nullptr, &interval);
+    if (signal > 0) {
+      URSA_LOG(INFO) << "ends by signal " << signal;
+      break;
+    }
+    coordinator.Tick();
+    if (absl::Now() < next_sweep) continue;
+    next_sweep = absl::Now() + kUploadSweepInterval;
+    blob_executor->Run([&blobs, upload_age_max] {
+      const auto dropped = blobs->DropUploadsOlderThan(absl::Now() - upload_age_max);
+      if (!dropped.ok()) URSA_LOG(WARNING) << "unfinished uploads: cannot be dropped: " << dropped.status();
+    });
+  }
+  coordinator.Shutdown();
+  server.reset();
+  blob_executor->Stop();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace ursa
+
+int main(int argc, char** argv) {
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (first == "--help" || first == "-h") {
+    std::cout << ursa::kUsage;
+    return 0;
+  }
+  if (first == "--version") {
+    std::cout << ursa::kVersion << "\n";
+    return 0;
+  }
+  const absl::StatusOr<ursa::Flags> flags = ursa::ParseFlags(argc, argv);
+  if (!flags.ok()) {
+    std::cerr << "error: " << flags.status().message() << "\n" << ursa::kUsage;
+    return 2;
+  }
+  // Blocked in every thread, taken by the main one.
+  sigset_t end_signals;
+  sigemptyset(&end_signals);
+  sigaddset(&end_signals, SIGTERM);
+  sigaddset(&end_signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &end_signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  const absl::Status status = ursa::Run(*flags, end_signals);
+  if (!status.ok()) {
+    std::cerr << "error: " << status.message() << "\n";
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,170 @@
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "coordinator/core/coordinator.h"
+#include "coordinator/core/paging.h"
+#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_pull_stream.h"
+#include "coordinator/services/services.h"
+#include "ursa/v1/experiments.grpc.pb.h"
+
+namespace ursa {
+namespace {
+
+using WatchStream = PullStream<v1::Experiment>;
+using LogStream = PullStream<v1::ReadLogsResponse>;
+
+bool HasEnded(const v1::Experiment& experiment) {
+  return experiment.state() == v1::Experiment::STATE_COMPLETED ||
+         experiment.state() == v1::Experiment::STATE_CANCELED || experiment.state() == v1::Experiment::STATE_ERROR;
+}
+
+class ExperimentService : public v1::ExperimentService::CallbackService {
+ public:
+  explicit ExperimentService(Coordinator* coordinator)
+      : coordinator_(*coordinator), env_(coordinator->env()), experiments_(coordinator->experiments()) {}
+
+  grpc::ServerUnaryReactor* CreateExperiment(grpc::CallbackServerContext* context,
+                                             const v1::CreateExperimentRequest* request,
+                                             v1::Experiment* response) override {
+    return Changing(env_, context, "ExperimentService/CreateExperiment", request, response,
+                    [&](Tx& tx, const Caller& caller) { return experiments_.Create(tx, caller, *request); });
+  }
+  grpc::ServerUnaryReactor* GetExperiment(grpc::CallbackServerContext* context, const v1::GetExperimentRequest* request,
+                                          v1::Experiment* response) override {
+    return Reading(env_, context, response, [&](const Tx& tx) { return experiments_.Get(tx, request->name()); });
+  }
+  grpc::ServerUnaryReactor* ListExperiments(grpc::CallbackServerContext* context,
+                                            const v1::ListExperimentsRequest* request,
+                                            v1::ListExperimentsResponse* response) override {
+    return Reading(env_, context, response, [&](const Tx& tx) { return experiments_.List(tx, *request); });
+  }
+  grpc::ServerUnaryReactor* CancelExperiment(grpc::CallbackServerContext* context,
+                                             const v1::CancelExperimentRequest* request,
+                                             v1::Experiment* response) override {
+    return Changing(env_, context, "ExperimentService/CancelExperiment", request, response,
+                    [&](Tx& tx, const Caller& caller) { return experiments_.Cancel(tx, caller, request->name()); });
+  }
+  grpc::ServerUnaryReactor* PauseExperiment(grpc::CallbackServerContext* context,
+                                            const v1::PauseExperimentRequest* request,
+                                            v1::Experiment* response) override {
+    return Changing(env_, context, "ExperimentService/PauseExperiment", request, response,
+                    [&](Tx& tx, const Caller& caller) { return experiments_.Pause(tx, caller, request->name()); });
+  }
+  grpc::ServerUnaryReactor* ResumeExperiment(grpc::CallbackServerContext* context,
+                                             const v1::ResumeExperimentRequest* request,
+                                             v1::Experiment* response) override {
+    return Changing(env_, context, "ExperimentService/ResumeExperiment", request, response,
+                    [&](Tx& tx, const Caller& caller) { return experiments_.Resume(tx, caller, request->name()); });
+  }
+
+  grpc::ServerUnaryReactor* ListMetricPoints(grpc::CallbackServerContext* context,
+                                             const v1::ListMetricPointsRequest* request,
+                                             v1::ListMetricPointsResponse* response) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    ReadStateThen<int64_t>(
+        env_, [&](const Tx& tx) { return Experiments::Find(tx, request->parent()); },
+        [this, request, done = Answer(reactor, response)](const absl::StatusOr<int64_t>& id) {
+          done(id.ok() ? experiments_.ReadMetrics(*id, *request) : id.status());
+        });
+    return reactor;
+  }
+
+  grpc::ServerWriteReactor<v1::Experiment>* WatchExperiment(grpc::CallbackServerContext*,
+                                                            const v1::WatchExperimentRequest* request) override {
+    auto last = std::make_shared<std::string>();  // sent, serialized
+    auto is_last = std::make_shared<bool>(false);
+    const std::string name = request->name();
+    const auto stream = WatchStream::Make(
+        [this, name, last, is_last](std::function<void(WatchStream::Pulled)> pulled) {
+          if (*is_last) return pulled({std::nullopt, absl::OkStatus()});
+          ReadState<v1::Experiment>(
+              env_,
+              [last, is_last, pulled = std::move(pulled)](absl::StatusOr<v1::Experiment> experiment) {
+                if (!experiment.ok()) return pulled({std::nullopt, experiment.status()});
+                std::string bytes = experiment->SerializeAsString();
+                *is_last = HasEnded(*experiment);
+                if (bytes == *last) return pulled({});
+                *last = std::move(bytes);
+                pulled({*std::move(experiment), std::nullopt});
+              },
+              [this, &name](const Tx& tx) { return experiments_.Get(tx, name); });
+        },
+        nullptr);
+    Follow(name, stream);
+    return stream.get();
+  }
+
+  grpc::ServerWriteReactor<v1::ReadLogsResponse>* ReadLogs(grpc::CallbackServerContext*,
+                                                           const v1::ReadLogsRequest* asked) override {
+    const auto request = std::make_shared<const v1::ReadLogsRequest>(*asked);
+    const absl::StatusOr<int64_t> after = NumberToken(request->page_token());
+    auto position = std::make_shared<uint64_t>(static_cast<uint64_t>(after.value_or(0)));
+    const auto stream = LogStream::Make(
+        [this, request, position, token = after.status()](std::function<void(LogStream::Pulled)> pulled) {
+          if (!token.ok()) return pulled({std::nullopt, token});
+          PullLog(request, position, std::move(pulled));
+        },
+        nullptr);
+    Follow(request->parent(), stream);
+    return stream.get();
+  }
+
+ private:
+  // Makes the stream hear of each change of the experiment, and begin. An unknown experiment is told by its first pull.
+  template <typename Stream>
+  void Follow(const std::string& name, const std::shared_ptr<Stream>& stream) {
+    {
+      Tx tx(env_.commit);
+      const absl::StatusOr<int64_t> id = Experiments::Find(tx, name);
+      if (id.ok()) {
+        const int64_t watcher = coordinator_.watchers().Add(tx, *id, [stream] { stream->Signal(); });
+        stream->SetOnDone([this, id = *id, watcher] {
+          Tx done(env_.commit);
+          coordinator_.watchers().Remove(done, id, watcher);
+        });
+      }
+    }
+    stream->Signal();
+  }
+
+  void PullLog(const std::shared_ptr<const v1::ReadLogsRequest>& request, const std::shared_ptr<uint64_t>& position,
+               std::function<void(LogStream::Pulled)> pulled) {
+    struct Found {
+      int64_t id = 0;
+      bool is_over = false;  // asked before the log is read: nothing can come after what is read then
+    };
+    ReadStateThen<Found>(
+        env_,
+        [&request](const Tx& tx) -> absl::StatusOr<Found> {
+          const absl::StatusOr<int64_t> id = Experiments::Find(tx, request->parent());
+          if (!id.ok()) return id.status();
+          return Found{*id, Experiments::IsOver(tx, *id)};
+        },
+        [this, request, position, pulled = std::move(pulled)](const absl::StatusOr<Found>& found) {
+          if (!found.ok()) return pulled({std::nullopt, found.status()});
+          bool more = false;
+          absl::StatusOr<v1::ReadLogsResponse> page = experiments_.ReadLog(found->id, *request, position.get(), &more);
+          while (page.ok() && page->lines().empty() && more) {
+            page = experiments_.ReadLog(found->id, *request, position.get(), &more);
+          }
+          if (!page.ok()) return pulled({std::nullopt, page.status()});
+          if (!page->lines().empty()) return pulled({*std::move(page), std::nullopt});
+          if (!request->follow() || found->is_over) return pulled({std::nullopt, absl::OkStatus()});
+          pulled({});
+        });
+  }
+
+  Coordinator& coordinator_;
+  const Environment& env_;
+  Experiments& experiments_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeExperimentService(Coordinator* coordinator) {
+  return std::make_unique<ExperimentService>(coordinator);
+}
+
+}  // namespace ursa

@@ -1,0 +1,128 @@
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "coordinator/core/coordinator.h"
+#include "coordinator/services/call_support.h"
+#include "coordinator/services/services.h"
+#include "ursa/worker/v1/worker.grpc.pb.h"
+
+namespace ursa {
+namespace {
+
+using worker::v1::ConnectRequest;
+using worker::v1::ConnectResponse;
+
+constexpr size_t kQueueMessagesMax = 100'000;
+
+// One agent's stream. The next message is read when the one before has been processed, so an agent that sends too fast
+// waits. Owns itself until gRPC is done with it; the coordinator may hold it for longer.
+class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, public WorkerSession {
+ public:
+  static Stream* Start(Coordinator* coordinator) {
+    auto stream = std::shared_ptr<Stream>(new Stream(coordinator));
+    stream->self_ = stream;
+    absl::MutexLock lock(&stream->mu_);
+    stream->StartRead(&stream->request_);
+    return stream.get();
+  }
+
+  void Send(ConnectResponse message) override {
+    absl::MutexLock lock(&mu_);
+    if (status_) return;
+    if (outgoing_.size() >= kQueueMessagesMax) {
+      return CloseLocked(absl::ResourceExhaustedError(
+          absl::StrCat("stream: ", outgoing_.size(), " messages wait, the agent does not read them")));
+    }
+    outgoing_.push_back(std::move(message));
+    WriteNext();
+  }
+
+  void Close(absl::Status status) override {
+    absl::MutexLock lock(&mu_);
+    CloseLocked(std::move(status));
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return Close(absl::OkStatus());
+    coordinator_->OnMessage(self_, std::move(request_), [self = self_](absl::Status status) {
+      if (!status.ok()) return self->Close(std::move(status));
+      absl::MutexLock lock(&self->mu_);
+      if (self->status_) return;
+      self->request_.Clear();
+      self->StartRead(&self->request_);
+    });
+  }
+
+  void OnWriteDone(bool ok) override {
+    absl::MutexLock lock(&mu_);
+    is_writing_ = false;
+    outgoing_.pop_front();
+    if (!ok && !status_) status_ = absl::CancelledError("stream: broken");
+    if (status_) {
+      FinishOnce();
+    } else {
+      WriteNext();
+    }
+  }
+
+  void OnCancel() override { Close(absl::CancelledError("stream: canceled")); }
+
+  void OnDone() override {
+    coordinator_->OnDisconnected(this);
+    self_.reset();
+  }
+
+ private:
+  explicit Stream(Coordinator* coordinator) : coordinator_(coordinator) {}
+
+  void CloseLocked(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (status_) return;
+    status_ = std::move(status);
+    if (!is_writing_) FinishOnce();
+  }
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (is_writing_ || outgoing_.empty()) return;
+    is_writing_ = true;
+    StartWrite(&outgoing_.front());
+  }
+  void FinishOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (is_finished_) return;
+    is_finished_ = true;
+    Finish(ToGrpcStatus(*status_));
+  }
+
+  Coordinator* const coordinator_;
+  std::shared_ptr<Stream> self_;  // until OnDone
+  ConnectRequest request_;        // being read, then handed over
+
+  absl::Mutex mu_;
+  std::deque<ConnectResponse> outgoing_ ABSL_GUARDED_BY(mu_);  // the first one is being written
+  bool is_writing_ ABSL_GUARDED_BY(mu_) = false;
+  std::optional<absl::Status> status_ ABSL_GUARDED_BY(mu_);  // with which it ends
+  bool is_finished_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+class WorkerService : public worker::v1::WorkerService::CallbackService {
+ public:
+  explicit WorkerService(Coordinator* coordinator) : coordinator_(coordinator) {}
+
+  grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>* Connect(grpc::CallbackServerContext*) override {
+    return Stream::Start(coordinator_);
+  }
+
+ private:
+  Coordinator* const coordinator_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeWorkerService(Coordinator* coordinator) {
+  return std::make_unique<WorkerService>(coordinator);
+}
+
+}  // namespace ursa
