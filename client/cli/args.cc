@@ -95,6 +95,15 @@ absl::Status ParseFlag(const std::vector<Flag>& flags, const std::vector<std::st
   return absl::OkStatus();
 }
 
+absl::Status CheckRequired(const ParsedArgs& parsed) {
+  for (const Flag& flag : parsed.command->flags) {
+    if (flag.required && !parsed.Has(flag.name))
+      return absl::InvalidArgumentError(
+          absl::StrCat("flag \"--", flag.name, "\": it is missing (hint: ", UsageLine(*parsed.command), ")"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckPositional(const Command& command, const std::vector<std::string>& given) {
   size_t at_least = 0;
   bool unlimited = false;
@@ -169,7 +178,9 @@ absl::StatusOr<ParsedArgs> ParseArgs(const std::vector<Command>& commands, const
     }
   }
   parsed.help = parsed.Has("help");
-  if (!parsed.help) URSA_RETURN_IF_ERROR(CheckPositional(*parsed.command, parsed.positional));
+  if (parsed.help) return parsed;
+  URSA_RETURN_IF_ERROR(CheckPositional(*parsed.command, parsed.positional));
+  URSA_RETURN_IF_ERROR(CheckRequired(parsed));
   return parsed;
 }
 

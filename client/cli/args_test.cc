@@ -18,6 +18,15 @@ std::vector<Command> Commands() {
        true,
        nullptr},
       {"go", "", {{"FILE", Arity::kOneOrMore}}, {{"count", "N", "how many"}}, "goes", "", "ursa go x", false, nullptr},
+      {"must",
+       "",
+       {},
+       {{"dir", "DIR", "where", false, {}, true, /*required=*/true}},
+       "needs",
+       "",
+       "ursa must",
+       false,
+       nullptr},
       {"log", "verify", {}, {}, "verifies", "", "ursa log verify", true, nullptr},
   };
 }
@@ -86,6 +95,12 @@ TEST_F(ArgsTest, ArgumentsMustBeThere) {
   EXPECT_EQ(ErrorOf({"thing", "make", "a", "b", "c"}).substr(0, 33), "argument \"c\": there is one too ma");
   EXPECT_NE(ErrorOf({"go"}), "(no error)");
   EXPECT_TRUE(Parse({"go", "a", "b", "c"}).ok());
+}
+
+TEST_F(ArgsTest, RequiredFlagsMustBeThere) {
+  EXPECT_EQ(ErrorOf({"must"}), "flag \"--dir\": it is missing (hint: ursa must --dir DIR)");
+  EXPECT_TRUE(Parse({"must", "--dir", "x"}).ok());
+  EXPECT_TRUE(Parse({"must", "--help"}).ok());
 }
 
 TEST_F(ArgsTest, WholeNumbersHaveLimits) {

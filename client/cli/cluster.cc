@@ -73,8 +73,6 @@ absl::StatusOr<int> StayInForeground(const UpOptions& options, const UpResult& r
 absl::StatusOr<int> Up(Context& context) {
   SignalWaiter signals;  // before gRPC starts its threads
   UpOptions options;
-  if (!context.args().Has("dir"))
-    return absl::InvalidArgumentError("flag \"--dir\": it is missing (hint: ursa up --dir DIR)");
   URSA_ASSIGN_OR_RETURN(options.dir, AbsoluteFolder(*context.args().Get("dir")));
   URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> port, context.args().GetInt("port", 0, 65535));
   URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> slots, context.args().GetInt("slots", 1, 1024));
@@ -98,8 +96,6 @@ absl::StatusOr<int> Up(Context& context) {
 }
 
 absl::StatusOr<int> Down(Context& context) {
-  if (!context.args().Has("dir"))
-    return absl::InvalidArgumentError("flag \"--dir\": it is missing (hint: ursa down --dir DIR)");
   URSA_ASSIGN_OR_RETURN(const std::string dir, AbsoluteFolder(*context.args().Get("dir")));
   Output& out = context.out();
   URSA_ASSIGN_OR_RETURN(const int num_ended,
@@ -126,7 +122,8 @@ absl::StatusOr<int> ShowStatus(Context& context) {
 }  // namespace
 
 std::vector<Command> ClusterCommands() {
-  const Flag dir = {"dir", "DIR", "the data folder; it keeps everything", false, {}, true};
+  const Flag dir = {
+      "dir", "DIR", "the data folder; it keeps everything", false, {}, /*is_path=*/true, /*required=*/true};
   return {
       {"up",
        "",

@@ -47,7 +47,9 @@ const std::vector<Command>& AllCommands() {
 std::vector<Flag> CommonFlags(const Command& command) {
   std::vector<Flag> flags = {{"json", "", "print JSON for scripts instead of text for people"}};
   if (command.uses_server) {
-    flags.push_back({"server", "HOST:PORT", "the coordinator (default: $URSA_SERVER); https://HOST:PORT for TLS"});
+    flags.push_back(
+        {"server", "HOST:PORT",
+         "the coordinator (default: $URSA_SERVER); https://HOST:PORT for TLS, with the roots in $URSA_TLS_ROOTS"});
     flags.push_back({"token-file", "FILE", "file with the access token (default: $URSA_TOKEN_FILE)",
                      /*repeated=*/false, /*choices=*/{}, /*is_path=*/true});
   }
@@ -70,7 +72,8 @@ std::string UsageLine(const Command& command) {
         break;
     }
   }
-  for (const Flag& flag : command.flags) line += " [" + FlagUsage(flag) + "]" + (flag.repeated ? "..." : "");
+  for (const Flag& flag : command.flags)
+    line += (flag.required ? " " + FlagUsage(flag) : " [" + FlagUsage(flag) + "]") + (flag.repeated ? "..." : "");
   return line;
 }
 

@@ -20,6 +20,7 @@ struct Flag {
   bool repeated = false;
   std::vector<std::string> choices = {};  // all allowed values, when they can be listed
   bool is_path = false;                   // completed with file names
+  bool required = false;
 };
 
 enum class Arity { kOne, kOptional, kOneOrMore };

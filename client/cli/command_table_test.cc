@@ -9,8 +9,8 @@ namespace {
 
 TEST(CommandTableTest, CommandsAndFlags) {
   const std::vector<std::string> expected = {
-      "ursa up [--dir DIR] [--port P] [--slots N] [--kind KIND] [--detach]",
-      "ursa down [--dir DIR]",
+      "ursa up --dir DIR [--port P] [--slots N] [--kind KIND] [--detach]",
+      "ursa down --dir DIR",
       "ursa status",
       "ursa dataset import NAME SOURCE [--labels RULE] [--split RULE]",
       "ursa dataset list",
@@ -24,7 +24,7 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa experiment cancel ID",
       "ursa experiment pause ID",
       "ursa experiment resume ID",
-      "ursa model register NAME [--experiment ID] [--checkpoint WHICH]",
+      "ursa model register NAME --experiment ID [--checkpoint WHICH]",
       "ursa model list",
       "ursa model show NAME[@V]",
       "ursa model history NAME",

@@ -65,8 +65,6 @@ absl::StatusOr<int> Register(Context& context) {
   v1::RegisterModelVersionRequest request;
   URSA_RETURN_IF_ERROR(CheckName("model", context.arg(0)));
   request.set_model(context.arg(0));
-  if (!context.args().Has("experiment"))
-    return absl::InvalidArgumentError("flag \"--experiment\": it is missing (hint: --experiment e17)");
   URSA_ASSIGN_OR_RETURN(const int64_t id, ParseIdName("experiments", 'e', *context.args().Get("experiment")));
   request.set_experiment(IdName("experiments", 'e', id));
   request.set_checkpoint(context.args().GetOr("checkpoint", "best"));
@@ -247,7 +245,7 @@ std::vector<Command> ModelCommands() {
       {"model",
        "register",
        {{"NAME"}},
-       {{"experiment", "ID", "the experiment that trained it"},
+       {{"experiment", "ID", "the experiment that trained it", false, {}, false, /*required=*/true},
         {"checkpoint", "WHICH", "best, last, or a checkpoint's id (default: best)"}},
        "make the next version of a model from an experiment's checkpoint",
        "",

@@ -226,20 +226,28 @@ FileLock::~FileLock() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-SignalWaiter::SignalWaiter() {
+namespace {
+
+sigset_t AwaitedSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set, signal);
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, signal);
+  return set;
+}
+
+}  // namespace
+
+SignalWaiter::SignalWaiter() {
+  sigset_t blocked = AwaitedSignals();
+  sigaddset(&blocked, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
 }
 
 int SignalWaiter::Wait(absl::Duration timeout) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set, signal);
+  const sigset_t set = AwaitedSignals();
   const timespec limit = absl::ToTimespec(stop_signal_ != 0 ? absl::ZeroDuration() : timeout);
   const int signal = ::sigtimedwait(&set, nullptr, &limit);
-  if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) stop_signal_ = signal;
+  if (signal > 0 && signal != SIGCHLD) stop_signal_ = signal;
   return stop_signal_;
 }
 

@@ -79,14 +79,15 @@ class FileLock {
   int fd_;
 };
 
-// Takes SIGINT, SIGTERM, SIGHUP and SIGCHLD out of their usual course, so that they are waited for instead. Make it
-// before any thread is started: threads inherit it.
+// Takes SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGCHLD out of their usual course, so that they are waited for instead,
+// and lets a write into a closed pipe fail instead of ending the process. Make it before any thread is started: threads
+// inherit it.
 class SignalWaiter {
  public:
   SignalWaiter();
 
-  // Waits for at most `timeout`. Returns SIGINT, SIGTERM or SIGHUP once one of them has come (now or before), else 0,
-  // earlier if a child has ended.
+  // Waits for at most `timeout`. Returns SIGINT, SIGTERM, SIGHUP or SIGQUIT once one of them has come (now or before),
+  // else 0, earlier if a child has ended.
   int Wait(absl::Duration timeout);
 
  private:
