@@ -32,7 +32,7 @@ class AgentStateTest : public testing::Test {
     return hello;
   }
 
-  // What is asked for now, in words.
+  // What the state asks for at now_, in words.
   std::vector<std::string> Act() {
     std::vector<std::string> words;
     for (const AgentAction& action : state_.TakeActions(now_)) words.push_back(Describe(action));

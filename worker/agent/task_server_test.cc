@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "gtest/gtest.h"
@@ -167,14 +167,15 @@ TEST_F(TaskServerTest, DirectivesToldEarlyArriveInOrder) {
   ASSERT_TRUE(server_->Tell(Stop("1")).ok());
   ASSERT_TRUE(server_->Tell(Stop("2")).ok());
   std::string heard;
-  absl::Notification all;
+  absl::Notification early, all;
   DirectiveCallbacks callbacks;
   callbacks.on_stop = [&](const std::string& reason) {
     heard += reason;
+    if (heard == "12") early.Notify();
     if (heard == "123") all.Notify();
   };
   client_->WatchDirectives(callbacks);
-  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_TRUE(early.WaitForNotificationWithTimeout(absl::Seconds(20)));
   ASSERT_TRUE(server_->Tell(Stop("3")).ok());
   EXPECT_TRUE(all.WaitForNotificationWithTimeout(absl::Seconds(20)));
   client_->StopWatching();

@@ -21,6 +21,7 @@ absl::Status Away() { return absl::UnavailableError("fake coordinator: away"); }
 int64_t FakeCoordinator::Attach(StreamPort port) {
   absl::MutexLock lock(&mu_);
   if (away_ || !refusal_.ok()) {
+    ++received_.num_refused;
     port.close(away_ ? Away() : refusal_);
     return 0;
   }
@@ -132,7 +133,7 @@ bool FakeCoordinator::AnswerRendezvous(const Waiting& waiting) {
 
 absl::StatusOr<std::vector<std::string>> FakeCoordinator::FindMissing(const std::vector<std::string>& hashes) {
   absl::MutexLock lock(&mu_);
-  if (away_) return Away();
+  if (away_ || blobs_away_) return Away();
   std::vector<std::string> missing;
   for (const std::string& hash : hashes) {
     if (!IsDigestHex(hash)) return absl::InvalidArgumentError("fake coordinator: not a hash");
@@ -143,7 +144,7 @@ absl::StatusOr<std::vector<std::string>> FakeCoordinator::FindMissing(const std:
 
 absl::StatusOr<std::string> FakeCoordinator::Download(const std::string& hash, int64_t offset) {
   absl::MutexLock lock(&mu_);
-  if (away_) return Away();
+  if (away_ || blobs_away_) return Away();
   if (!IsDigestHex(hash)) return absl::InvalidArgumentError("fake coordinator: not a hash");
   const auto it = received_.blobs.find(hash);
   if (it == received_.blobs.end()) return absl::NotFoundError(absl::StrCat("blob ", hash, ": not here"));
@@ -157,7 +158,7 @@ absl::StatusOr<std::string> FakeCoordinator::Download(const std::string& hash, i
 
 absl::StatusOr<int64_t> FakeCoordinator::UploadOffset(const std::string& hash) {
   absl::MutexLock lock(&mu_);
-  if (away_) return Away();
+  if (away_ || blobs_away_) return Away();
   if (!IsDigestHex(hash)) return absl::InvalidArgumentError("fake coordinator: not a hash");
   if (received_.blobs.count(hash) > 0) return absl::AlreadyExistsError("fake coordinator: it is here");
   return unfinished_[hash].size();
@@ -165,7 +166,7 @@ absl::StatusOr<int64_t> FakeCoordinator::UploadOffset(const std::string& hash) {
 
 absl::Status FakeCoordinator::Upload(const std::string& hash, int64_t size, int64_t offset, std::string_view data) {
   absl::MutexLock lock(&mu_);
-  if (away_) return Away();
+  if (away_ || blobs_away_) return Away();
   std::string& bytes = unfinished_[hash];
   if (offset != static_cast<int64_t>(bytes.size())) return absl::OutOfRangeError("fake coordinator: offset");
   if (cut_upload_ >= 0) {
@@ -210,6 +211,11 @@ void FakeCoordinator::SetAway(bool away) {
   absl::MutexLock lock(&mu_);
   away_ = away;
   if (away) BreakLocked(Away());
+}
+
+void FakeCoordinator::SetBlobsAway(bool away) {
+  absl::MutexLock lock(&mu_);
+  blobs_away_ = away;
 }
 
 void FakeCoordinator::SetAcknowledging(bool acknowledging) {

@@ -31,6 +31,7 @@ class FakeCoordinator {
   // What an agent handed over and was kept: each message once.
   struct Received {
     std::vector<worker::v1::Hello> hellos;
+    int num_refused = 0;  // streams
     int num_heartbeats = 0;
     std::vector<worker::v1::TaskStatus> last_heartbeat;
     std::vector<worker::v1::StampedEvent> events;
@@ -56,6 +57,7 @@ class FakeCoordinator {
   void Push(const worker::v1::ConnectResponse& message);  // on every stream
   void BreakStreams();
   void SetAway(bool away);                         // streams break, all calls fail with UNAVAILABLE
+  void SetBlobsAway(bool away);                    // blob calls alone fail with UNAVAILABLE
   void SetAcknowledging(bool acknowledging);       // off: events are neither kept nor acknowledged
   void RefuseStreams(const absl::Status& status);  // OK: not any more
   std::string AddBlob(const std::string& bytes);   // returns the hash
@@ -85,6 +87,7 @@ class FakeCoordinator {
   std::map<int64_t, Stream> streams_ ABSL_GUARDED_BY(mu_);
   int64_t next_stream_id_ ABSL_GUARDED_BY(mu_) = 1;
   bool away_ ABSL_GUARDED_BY(mu_) = false;
+  bool blobs_away_ ABSL_GUARDED_BY(mu_) = false;
   bool acknowledging_ ABSL_GUARDED_BY(mu_) = true;
   absl::Status refusal_ ABSL_GUARDED_BY(mu_);
   worker::v1::DesiredState desired_ ABSL_GUARDED_BY(mu_);
