@@ -1,5 +1,7 @@
 #include "worker/comm/collective_backend.h"
 
+#include <c10/core/DeviceGuard.h>
+
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -59,6 +61,7 @@ c10::intrusive_ptr<c10d::Work> CollectiveBackend::allreduce(std::vector<at::Tens
   auto future = c10::make_intrusive<c10::ivalue::Future>(type, devices);
   const auto run = [this, tensors, future] {
     for (const at::Tensor& tensor : tensors) {
+      const c10::DeviceGuard guard(tensor.device());
       const absl::Status status = collective_->AllReduceSum(tensor);
       if (!status.ok()) {
         future->setError(std::make_exception_ptr(std::runtime_error(std::string(status.message()))));

@@ -1,0 +1,8 @@
+// The names of cuBLASLt that torch's headers mention. The plug-in calls nothing of it, and the real
+// header is a wheel of hundreds of megabytes; found after the real one where that is installed.
+#ifndef URSA_WORKER_COMM_CUDA_TYPES_CUBLASLT_H_
+#define URSA_WORKER_COMM_CUDA_TYPES_CUBLASLT_H_
+
+typedef struct cublasLtContext* cublasLtHandle_t;
+
+#endif  // URSA_WORKER_COMM_CUDA_TYPES_CUBLASLT_H_
