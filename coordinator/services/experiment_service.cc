@@ -1,3 +1,5 @@
+#include <google/protobuf/util/message_differencer.h>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -73,7 +75,8 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
 
   grpc::ServerWriteReactor<v1::Experiment>* WatchExperiment(grpc::CallbackServerContext*,
                                                             const v1::WatchExperimentRequest* request) override {
-    auto last = std::make_shared<std::string>();  // sent, serialized
+    auto last =
+        std::make_shared<v1::Experiment>();  // sent; compared by fields, as equal maps may serialize differently
     auto is_last = std::make_shared<bool>(false);
     const std::string name = request->name();
     const auto stream = WatchStream::Make(
@@ -83,10 +86,9 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
               env_,
               [last, is_last, pulled = std::move(pulled)](absl::StatusOr<v1::Experiment> experiment) {
                 if (!experiment.ok()) return pulled({std::nullopt, experiment.status()});
-                std::string bytes = experiment->SerializeAsString();
                 *is_last = HasEnded(*experiment);
-                if (bytes == *last) return pulled({});
-                *last = std::move(bytes);
+                if (google::protobuf::util::MessageDifferencer::Equals(*experiment, *last)) return pulled({});
+                *last = *experiment;
                 pulled({*std::move(experiment), std::nullopt});
               },
               [this, &name](const Tx& tx) { return experiments_.Get(tx, name); });
