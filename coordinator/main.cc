@@ -124,7 +124,17 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> StartServer(const Flags& flags, Coor
   return GrpcServer::Start(coordinator, blob_executor, options);
 }
 
-absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
+// The store and what stands on it.
+struct Stores {
+  std::unique_ptr<KvStore> store;
+  std::unique_ptr<RecordStore> records;
+  std::unique_ptr<MetricLog> metrics;
+  std::unique_ptr<LogStore> logs;
+  std::unique_ptr<PredictionLedger> ledger;
+  std::unique_ptr<BlobStore> blobs;
+};
+
+absl::StatusOr<Stores> OpenStores(const Flags& flags) {
   if (mkdir(flags.dir.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, flags.dir);
   auto opened = RocksKvStore::Open(flags.dir + "/data", RocksKvStore::Options());
   if (absl::IsFailedPrecondition(opened.status())) {
@@ -132,15 +142,43 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
                                                       std::string(opened.status().message()), ")"));
   }
   URSA_RETURN_IF_ERROR(opened.status());
-  const std::unique_ptr<KvStore> store = *std::move(opened);
-  URSA_RETURN_IF_ERROR(CheckStoreFormat(store.get()));
-  RecordStore records(store.get());
-  MetricLog metrics(store.get(), MetricLog::Options());
-  LogStore logs(store.get(), LogStore::Options());
-  PredictionLedger ledger(store.get(), PredictionLedger::Options());
-  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<BlobStore> blobs,
-                        BlobStore::Open(store.get(), Clock::Real(), BlobStore::Options()));
-  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Commit> commit, Commit::Open(&records, Commit::Options()));
+  Stores stores;
+  stores.store = *std::move(opened);
+  KvStore* const store = stores.store.get();
+  URSA_RETURN_IF_ERROR(CheckStoreFormat(store));
+  stores.records = std::make_unique<RecordStore>(store);
+  stores.metrics = std::make_unique<MetricLog>(store, MetricLog::Options());
+  stores.logs = std::make_unique<LogStore>(store, LogStore::Options());
+  stores.ledger = std::make_unique<PredictionLedger>(store, PredictionLedger::Options());
+  URSA_ASSIGN_OR_RETURN(stores.blobs, BlobStore::Open(store, Clock::Real(), BlobStore::Options()));
+  return stores;
+}
+
+// Lets time pass until a signal asks to end.
+void TickUntilSignal(const sigset_t& end_signals, Coordinator* coordinator, Executor* blob_executor) {
+  BlobStore* const blobs = coordinator->env().blobs;
+  const absl::Duration upload_age_max = coordinator->env().options.upload_age_max;
+  absl::Time next_sweep = absl::Now();
+  const timespec interval = absl::ToTimespec(kTickInterval);
+  while (true) {
+    const int signal = sigtimedwait(&end_signals, nullptr, &interval);
+    if (signal > 0) {
+      URSA_LOG(INFO) << "ends by signal " << signal;
+      return;
+    }
+    coordinator->Tick();
+    if (absl::Now() < next_sweep) continue;
+    next_sweep = absl::Now() + kUploadSweepInterval;
+    blob_executor->Run([blobs, upload_age_max] {
+      const auto dropped = blobs->DropUploadsOlderThan(absl::Now() - upload_age_max);
+      if (!dropped.ok()) URSA_LOG(WARNING) << "unfinished uploads: cannot be dropped: " << dropped.status();
+    });
+  }
+}
+
+absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
+  URSA_ASSIGN_OR_RETURN(const Stores stores, OpenStores(flags));
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Commit> commit, Commit::Open(stores.records.get(), Commit::Options()));
   auto executor = std::make_unique<ThreadPool>(kExecutorThreads);
   auto blob_executor = std::make_unique<ThreadPool>(kBlobThreads);
 
@@ -148,18 +186,17 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   env.commit = commit.get();
   env.clock = Clock::Real();
   env.executor = executor.get();
-  env.records = &records;
-  env.blobs = blobs.get();
-  env.metrics = &metrics;
-  env.logs = &logs;
-  env.ledger = &ledger;
+  env.records = stores.records.get();
+  env.blobs = stores.blobs.get();
+  env.metrics = stores.metrics.get();
+  env.logs = stores.logs.get();
+  env.ledger = stores.ledger.get();
   env.options.version = kVersion;
   env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
     struct statvfs stats;
     if (statvfs(dir.c_str(), &stats) != 0) return INT64_MAX;
     return static_cast<int64_t>(stats.f_bavail) * static_cast<int64_t>(stats.f_frsize);
   };
-  const absl::Duration upload_age_max = env.options.upload_age_max;
   Coordinator coordinator(std::move(env));
   // Work under way refers to the coordinator: it ends first, the executor's (which commits), then commit's effects.
   struct Stopper {
@@ -179,22 +216,7 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   URSA_RETURN_IF_ERROR(WriteFileAtomically(flags.dir + "/address", server->address() + "\n"));
   URSA_LOG(INFO) << "ursa-coordinator " << kVersion << " dir=" << flags.dir << " address=" << server->address();
 
-  absl::Time next_sweep = absl::Now();
-  const timespec interval = absl::ToTimespec(kTickInterval);
-  while (true) {
-    const int signal = sigtimedwait(&end_signals, nullptr, &interval);
-    if (signal > 0) {
-      URSA_LOG(INFO) << "ends by signal " << signal;
-      break;
-    }
-    coordinator.Tick();
-    if (absl::Now() < next_sweep) continue;
-    next_sweep = absl::Now() + kUploadSweepInterval;
-    blob_executor->Run([&blobs, upload_age_max] {
-      const auto dropped = blobs->DropUploadsOlderThan(absl::Now() - upload_age_max);
-      if (!dropped.ok()) URSA_LOG(WARNING) << "unfinished uploads: cannot be dropped: " << dropped.status();
-    });
-  }
+  TickUntilSignal(end_signals, &coordinator, blob_executor.get());
   coordinator.Shutdown();
   server.reset();
   blob_executor->Stop();

@@ -148,7 +148,10 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
     } else {
       workers_.Heard(tx, worker_id);
       if (message.message_case() == Message::kHeartbeat) {
-        for (const auto& task : message.heartbeat().tasks()) gangs_.OnAlive(tx, worker_id, task);
+        for (const auto& task : message.heartbeat().tasks()) {
+          gangs_.OnAlive(tx, worker_id, task);
+          predictions_.OnAlive(tx, task);
+        }
       } else if (message.message_case() == Message::kRendezvous) {
         OnRendezvous(tx, worker_id, message.rendezvous());
       } else {

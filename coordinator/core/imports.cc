@@ -193,6 +193,25 @@ void Imports::Fail(Tx& tx, int64_t import_id, const absl::Status& status) {
   tx.Apply(std::move(mutation.Put(std::move(record))));
 }
 
+absl::StatusOr<BuiltManifest> Imports::Build(const records::ImportRecord& record,
+                                             const std::vector<records::ImportPartRecord>& parts) const {
+  URSA_ASSIGN_OR_RETURN(const v1::CandidateList list, ReadList(record.candidates_hash()));
+  const auto size = static_cast<size_t>(list.candidates_size());
+  std::vector<std::string> refusals(size);
+  std::vector<bool> is_checked(size, false);
+  for (const records::ImportPartRecord& part : parts) {
+    for (int64_t i = 0; i < part.count(); ++i) is_checked[static_cast<size_t>(part.first() + i)] = true;
+    for (const auto& refusal : part.refusals()) refusals[static_cast<size_t>(refusal.index())] = refusal.reason();
+  }
+  for (size_t i = 0; i < size; ++i) {
+    const v1::Candidate& candidate = list.candidates(static_cast<int>(i));
+    if (is_checked[i] || !candidate.refused().empty()) continue;
+    return absl::InternalError(
+        absl::StrCat("import i", record.id(), ": its task said nothing about \"", candidate.source(), "\""));
+  }
+  return BuildManifest(list, refusals, record.split(), record.num_ignored());
+}
+
 void Imports::Finish(int64_t import_id) {
   records::ImportRecord record;
   std::vector<records::ImportPartRecord> parts;
@@ -206,60 +225,14 @@ void Imports::Finish(int64_t import_id) {
       parts.push_back(it->second);
     }
   }
-  std::string manifest_blob;
-  const absl::StatusOr<BuiltManifest> built = [&]() -> absl::StatusOr<BuiltManifest> {
-    URSA_ASSIGN_OR_RETURN(const v1::CandidateList list, ReadList(record.candidates_hash()));
-    const auto size = static_cast<size_t>(list.candidates_size());
-    std::vector<std::string> refusals(size);
-    std::vector<bool> is_checked(size, false);
-    for (const records::ImportPartRecord& part : parts) {
-      for (int64_t i = 0; i < part.count(); ++i) is_checked[static_cast<size_t>(part.first() + i)] = true;
-      for (const auto& refusal : part.refusals()) refusals[static_cast<size_t>(refusal.index())] = refusal.reason();
-    }
-    for (size_t i = 0; i < size; ++i) {
-      if (is_checked[i] || !list.candidates(static_cast<int>(i)).refused().empty()) continue;
-      return absl::InternalError(absl::StrCat("import i", import_id, ": its task said nothing about \"",
-                                              list.candidates(static_cast<int>(i)).source(), "\""));
-    }
-    URSA_ASSIGN_OR_RETURN(BuiltManifest manifest, BuildManifest(list, refusals, record.split(), record.num_ignored()));
-    URSA_ASSIGN_OR_RETURN(manifest_blob, env_.blobs->Put(manifest.manifest.SerializeAsString()));
-    return manifest;
-  }();
+  const absl::StatusOr<BuiltManifest> built = Build(record, parts);
+  const absl::StatusOr<std::string> blob =
+      built.ok() ? env_.blobs->Put(built->manifest.SerializeAsString()) : built.status();
 
   Tx tx(env_.commit);
-  if (!built.ok()) return Fail(tx, import_id, built.status());
-  const auto* found = tx.state().Find<records::ImportRecord>(import_id);
-  if (found == nullptr) return;
-  record = *found;
+  if (!blob.ok()) return Fail(tx, import_id, blob.status());
   Mutation mutation;
-  v1::DatasetVersion version = built->summary;
-  const int64_t known = tx.state().FindDatasetVersion(record.dataset(), version.manifest_hash());
-  if (known > 0) {
-    // The version that is there, with what this import refused and ignored.
-    v1::DatasetVersion same =
-        tx.state().Find<records::DatasetVersionRecord>(NamedNumberKey(record.dataset(), known))->version();
-    same.set_num_duplicates(version.num_duplicates());
-    same.set_num_ignored(version.num_ignored());
-    *same.mutable_refused() = version.refused();
-    version = std::move(same);
-  } else {
-    const auto* latest = tx.state().FindLatestVersion<records::DatasetVersionRecord>(record.dataset());
-    version.set_dataset(record.dataset());
-    version.set_version(latest == nullptr ? 1 : latest->version().version() + 1);
-    VersionRef ref;
-    ref.name = record.dataset();
-    ref.version = version.version();
-    version.set_name(DatasetVersionName(ref));
-    *version.mutable_create_time() = ToTimestamp(env_.clock->Now());
-    version.set_creator(record.creator());
-    version.set_import_name(Name(import_id));
-    records::DatasetVersionRecord committed;
-    *committed.mutable_version() = version;
-    committed.set_manifest_blob(manifest_blob);
-    mutation.Put(std::move(committed));
-    mutation.Audit(
-        AuditEvent(env_, Caller{record.creator()}, "dataset.commit", version.name(), version.manifest_hash()));
-  }
+  v1::DatasetVersion version = CommitVersion(tx, record, built->summary, *blob, &mutation);
   URSA_LOG(INFO) << "import=i" << import_id << " RUNNING->COMPLETED version=" << version.name()
                  << " examples=" << version.num_examples() << " refused=" << version.refused_size();
   record.mutable_import()->set_state(v1::Import::STATE_COMPLETED);
@@ -267,6 +240,36 @@ void Imports::Finish(int64_t import_id) {
   *record.mutable_import()->mutable_version() = std::move(version);
   DeleteParts(tx, import_id, &mutation);
   tx.Apply(std::move(mutation.Put(std::move(record))));
+}
+
+v1::DatasetVersion Imports::CommitVersion(const Tx& tx, const records::ImportRecord& record, v1::DatasetVersion version,
+                                          const std::string& manifest_blob, Mutation* mutation) const {
+  const int64_t known = tx.state().FindDatasetVersion(record.dataset(), version.manifest_hash());
+  if (known > 0) {
+    v1::DatasetVersion same =
+        tx.state().Find<records::DatasetVersionRecord>(NamedNumberKey(record.dataset(), known))->version();
+    same.set_num_duplicates(version.num_duplicates());
+    same.set_num_ignored(version.num_ignored());
+    *same.mutable_refused() = version.refused();
+    return same;
+  }
+  const auto* latest = tx.state().FindLatestVersion<records::DatasetVersionRecord>(record.dataset());
+  version.set_dataset(record.dataset());
+  version.set_version(latest == nullptr ? 1 : latest->version().version() + 1);
+  VersionRef ref;
+  ref.name = record.dataset();
+  ref.version = version.version();
+  version.set_name(DatasetVersionName(ref));
+  *version.mutable_create_time() = ToTimestamp(env_.clock->Now());
+  version.set_creator(record.creator());
+  version.set_import_name(record.import().name());
+  records::DatasetVersionRecord committed;
+  *committed.mutable_version() = version;
+  committed.set_manifest_blob(manifest_blob);
+  mutation->Put(std::move(committed));
+  mutation->Audit(
+      AuditEvent(env_, Caller{record.creator()}, "dataset.commit", version.name(), version.manifest_hash()));
+  return version;
 }
 
 }  // namespace ursa

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/aux_tasks.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/requests.h"
+#include "experiments/manifest.h"
 #include "ursa/v1/datasets.pb.h"
 
 namespace ursa {
@@ -46,8 +48,14 @@ class Imports {
   absl::Status CheckBlobs(const v1::CandidateList& list) const;
   absl::StatusOr<v1::CandidateList> ReadList(const std::string& hash) const;
   void ScheduleFinish(Tx& tx, int64_t import_id);
-  // Builds and stores the manifest; on the executor.
+  // Builds and stores the manifest, then commits the version; on the executor.
   void Finish(int64_t import_id);
+  absl::StatusOr<BuiltManifest> Build(const records::ImportRecord& record,
+                                      const std::vector<records::ImportPartRecord>& parts) const;
+  // The next version of the dataset, added to the mutation; or the one that has this content already, with what this
+  // import refused and ignored.
+  v1::DatasetVersion CommitVersion(const Tx& tx, const records::ImportRecord& record, v1::DatasetVersion version,
+                                   const std::string& manifest_blob, Mutation* mutation) const;
   void Fail(Tx& tx, int64_t import_id, const absl::Status& status);
   static void DeleteParts(const Tx& tx, int64_t import_id, Mutation* mutation);
 

@@ -350,6 +350,9 @@ TEST_F(LoopTest, PredictionsGoToAWarmProcess) {
     harness_.Pump();
   };
   predict();
+  EXPECT_TRUE(worker_.predicts().empty());  // until the process lives
+  ASSERT_EQ(worker_.desired().orders_size(), 1);
+  harness_.Beat(&worker_, worker_.desired().orders(0).assignment().task_id(), 1);
   ASSERT_EQ(worker_.predicts().size(), 1u);
   const worker::v1::PredictCall call = worker_.predicts()[0];
   ASSERT_NE(worker_.FindOrder(call.task_id()), nullptr);
@@ -391,7 +394,7 @@ TEST_F(LoopTest, APredictionWhoseProcessDiesIsToldSo) {
   harness_.coordinator().predictions().Predict(
       request, [&](const absl::StatusOr<v1::PredictResponse>& answer) { told = answer.status(); });
   harness_.Pump();
-  harness_.Exit(&worker_, worker_.predicts()[0].task_id(), 1, 0, 11, "boom");
+  harness_.Exit(&worker_, worker_.desired().orders(0).assignment().task_id(), 1, 0, 11, "boom");
   EXPECT_EQ(told.code(), absl::StatusCode::kUnavailable);
   EXPECT_NE(told.message().find("boom"), std::string::npos) << told;
 }

@@ -133,9 +133,11 @@ void Predictions::Settle(Tx& tx) {
   MakeRoom(tx);
   for (auto& [call_id, call] : calls_) {
     if (call.sent_epoch != 0) continue;
-    const int64_t task_id = processes_[call.model_version].task_id;
+    const Process& process = processes_[call.model_version];
+    const int64_t task_id = process.task_id;
     const auto* task = tx.state().Find<records::AuxTaskRecord>(task_id);
-    if (task == nullptr || task->worker_id() == 0 || !workers_.IsConnected(task->worker_id())) continue;
+    if (task == nullptr || task->worker_id() == 0 || process.alive_epoch != task->epoch()) continue;
+    if (!workers_.IsConnected(task->worker_id())) continue;
     call.sent_epoch = task->epoch();
     worker::v1::ConnectResponse message;
     worker::v1::PredictCall* predict = message.mutable_predict();
@@ -143,9 +145,15 @@ void Predictions::Settle(Tx& tx) {
     predict->set_epoch(task->epoch());
     predict->mutable_input()->set_call_id(call_id);
     for (const v1::Picture& picture : call.request.pictures()) predict->mutable_input()->add_pictures(picture.data());
-    // The order for the process goes first: an agent knows no calls for tasks that it does not know.
-    workers_.SyncOrders(tx, {task->worker_id()});
     workers_.Send(tx, task->worker_id(), std::move(message));
+  }
+}
+
+void Predictions::OnAlive(Tx& tx, const worker::v1::TaskStatus& status) {
+  for (auto& [key, process] : processes_) {
+    if (AuxTaskName(process.task_id) != status.task_id() || process.alive_epoch == status.epoch()) continue;
+    process.alive_epoch = status.epoch();
+    tx.RequestSettle();
   }
 }
 

@@ -25,8 +25,10 @@ class Predictions {
 
   void Predict(const v1::PredictRequest& request, Done<v1::PredictResponse> done);
 
-  // Sends calls to processes that have got a place since.
+  // Sends calls to processes that live.
   void Settle(Tx& tx);
+  // An agent says that this process lives: it can be given calls.
+  void OnAlive(Tx& tx, const worker::v1::TaskStatus& status);
   // A new stream: what was sent on the old one may be lost, and is sent again.
   void OnReconnected(Tx& tx, int64_t worker_id);
   void OnReport(Tx& tx, const worker::v1::PredictOutput& output);
@@ -50,6 +52,7 @@ class Predictions {
     int64_t task_id = 0;
     absl::Time last_used;
     int64_t num_calls = 0;
+    int64_t alive_epoch = 0;  // in which it is known to live; 0: not yet
   };
 
   void Finish(Tx& tx, int64_t call_id, absl::StatusOr<v1::PredictResponse> response);

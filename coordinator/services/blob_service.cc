@@ -9,7 +9,7 @@
 #include "base/digest.h"
 #include "base/status_macros.h"
 #include "coordinator/core/coordinator.h"
-#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/grpc_pull_stream.h"
 #include "coordinator/services/services.h"
 #include "storage/blob_store.h"

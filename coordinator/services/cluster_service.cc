@@ -1,5 +1,5 @@
 #include "coordinator/core/coordinator.h"
-#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/services.h"
 #include "ursa/v1/cluster.grpc.pb.h"
 

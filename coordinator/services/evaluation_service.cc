@@ -1,6 +1,6 @@
 // EvaluationService, ComparisonService and PredictionService.
 #include "coordinator/core/coordinator.h"
-#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/services.h"
 #include "ursa/v1/comparisons.grpc.pb.h"
 #include "ursa/v1/evaluations.grpc.pb.h"

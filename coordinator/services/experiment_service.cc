@@ -6,7 +6,7 @@
 
 #include "coordinator/core/coordinator.h"
 #include "coordinator/core/paging.h"
-#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/grpc_pull_stream.h"
 #include "coordinator/services/services.h"
 #include "ursa/v1/experiments.grpc.pb.h"

@@ -16,7 +16,7 @@
 #include "base/grpc_status.h"
 #include "base/status_macros.h"
 #include "coordinator/core/coordinator.h"
-#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/services.h"
 
 namespace ursa {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/core/coordinator.h"
-#include "coordinator/services/call_support.h"
+#include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/services.h"
 #include "ursa/worker/v1/worker.grpc.pb.h"
 

@@ -182,69 +182,74 @@ TEST(StateTest, UnknownTablesAndDamagedRecordsAreDataLoss) {
   EXPECT_TRUE(mutation.empty());
 }
 
-// Random puts and deletes of many kinds: the state built step by step equals the one loaded from what is left.
+// One random put or delete of one of many kinds.
+Mutation RandomMutation(SeededRng* rng) {
+  Mutation mutation;
+  const auto id = static_cast<int64_t>(rng->Below(6) + 1);
+  const std::string name(1, static_cast<char>('a' + rng->Below(3)));
+  switch (rng->Below(8)) {
+    case 0:
+    case 1: {
+      records::ExperimentRecord experiment = Experiment(id, static_cast<v1::Experiment::State>(1 + rng->Below(6)),
+                                                        1 + static_cast<int32_t>(rng->Below(9)));
+      for (uint64_t i = rng->Below(3); i > 0; --i) AddCheckpoint(&experiment, std::string(1, 'a' + rng->Below(5)));
+      const uint64_t num_ranks = rng->Below(3);
+      for (uint64_t r = 0; r < num_ranks; ++r) {
+        AddRank(&experiment, static_cast<int64_t>(1 + rng->Below(2)), static_cast<int32_t>(id * 10 + r), rng->Below(2));
+      }
+      mutation.Put(std::move(experiment));
+      break;
+    }
+    case 2:
+      mutation.Delete<records::ExperimentRecord>(id);
+      break;
+    case 3: {
+      records::AuxTaskRecord task;
+      task.set_id(id);
+      task.set_worker_id(static_cast<int64_t>(rng->Below(3)));
+      task.set_slot(rng->Below(2) ? static_cast<int32_t>(100 + id) : -1);
+      task.mutable_assignment()->mutable_evaluate()->set_examples_hash(name);
+      mutation.Put(std::move(task));
+      break;
+    }
+    case 4:
+      mutation.Delete<records::AuxTaskRecord>(id);
+      break;
+    case 5: {
+      records::RequestRecord request;
+      request.set_actor("admin");
+      request.set_request_id(name);
+      request.mutable_time()->set_seconds(id);
+      mutation.Put(std::move(request));
+      break;
+    }
+    case 6: {
+      records::ComparisonRecord comparison;
+      comparison.set_id(id);
+      comparison.mutable_comparison()->set_candidate(name);
+      comparison.mutable_comparison()->set_baseline("z");
+      mutation.Put(std::move(comparison));
+      break;
+    }
+    default: {
+      records::TokenRecord token;
+      token.set_name(name);
+      token.set_hash(name + std::to_string(id));
+      mutation.Put(std::move(token));
+    }
+  }
+  mutation.Audit(records::AuditPayload());
+  return mutation;
+}
+
+// Random puts and deletes: the state built step by step equals the one loaded from what is left.
 TEST(StateTest, LoadingWhatIsStoredGivesTheSameState) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     SeededRng rng(seed);
     State state;
     Records stored;
     for (int step = 0; step < 60; ++step) {
-      Mutation mutation;
-      const auto id = static_cast<int64_t>(rng.Below(6) + 1);
-      const std::string name(1, static_cast<char>('a' + rng.Below(3)));
-      switch (rng.Below(8)) {
-        case 0:
-        case 1: {
-          records::ExperimentRecord experiment = Experiment(id, static_cast<v1::Experiment::State>(1 + rng.Below(6)),
-                                                            1 + static_cast<int32_t>(rng.Below(9)));
-          for (uint64_t i = rng.Below(3); i > 0; --i) AddCheckpoint(&experiment, std::string(1, 'a' + rng.Below(5)));
-          const uint64_t num_ranks = rng.Below(3);
-          for (uint64_t r = 0; r < num_ranks; ++r) {
-            AddRank(&experiment, static_cast<int64_t>(1 + rng.Below(2)), static_cast<int32_t>(id * 10 + r),
-                    rng.Below(2));
-          }
-          mutation.Put(std::move(experiment));
-          break;
-        }
-        case 2:
-          mutation.Delete<records::ExperimentRecord>(id);
-          break;
-        case 3: {
-          records::AuxTaskRecord task;
-          task.set_id(id);
-          task.set_worker_id(static_cast<int64_t>(rng.Below(3)));
-          task.set_slot(rng.Below(2) ? static_cast<int32_t>(100 + id) : -1);
-          task.mutable_assignment()->mutable_evaluate()->set_examples_hash(name);
-          mutation.Put(std::move(task));
-          break;
-        }
-        case 4:
-          mutation.Delete<records::AuxTaskRecord>(id);
-          break;
-        case 5: {
-          records::RequestRecord request;
-          request.set_actor("admin");
-          request.set_request_id(name);
-          request.mutable_time()->set_seconds(id);
-          mutation.Put(std::move(request));
-          break;
-        }
-        case 6: {
-          records::ComparisonRecord comparison;
-          comparison.set_id(id);
-          comparison.mutable_comparison()->set_candidate(name);
-          comparison.mutable_comparison()->set_baseline("z");
-          mutation.Put(std::move(comparison));
-          break;
-        }
-        default: {
-          records::TokenRecord token;
-          token.set_name(name);
-          token.set_hash(name + std::to_string(id));
-          mutation.Put(std::move(token));
-        }
-      }
-      mutation.Audit(records::AuditPayload());
+      Mutation mutation = RandomMutation(&rng);
       state.ChainAudit(&mutation);
       StateTestPeer::Apply(&state, mutation);
       stored.Add(mutation);

@@ -1,6 +1,6 @@
 // What every service does alike: who calls, how an answer leaves.
-#ifndef URSA_COORDINATOR_SERVICES_CALL_SUPPORT_H_
-#define URSA_COORDINATOR_SERVICES_CALL_SUPPORT_H_
+#ifndef URSA_COORDINATOR_SERVICES_GRPC_CALL_SUPPORT_H_
+#define URSA_COORDINATOR_SERVICES_GRPC_CALL_SUPPORT_H_
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
@@ -51,4 +51,4 @@ grpc::ServerUnaryReactor* Changing(const Environment& env, grpc::CallbackServerC
 
 }  // namespace ursa
 
-#endif  // URSA_COORDINATOR_SERVICES_CALL_SUPPORT_H_
+#endif  // URSA_COORDINATOR_SERVICES_GRPC_CALL_SUPPORT_H_
