@@ -91,7 +91,7 @@ TEST_P(CollectiveTest, BroadcastFromEachRoot) {
 TEST_P(CollectiveTest, BarrierHoldsEveryRank) {
   std::atomic<int> arrived{0};
   ForEachRank(GetParam(), 3, [&](std::unique_ptr<Collective> collective) {
-    absl::SleepFor(absl::Milliseconds(30 * collective->rank()));
+    absl::SleepFor(absl::Milliseconds(30 * collective->rank()));  // tidy: allow(sleep-in-test) they must come late
     ++arrived;
     ASSERT_TRUE(collective->Barrier().ok());
     EXPECT_EQ(arrived, 3);
@@ -150,7 +150,7 @@ TEST_P(CollectiveTest, BackwardReportsADeadPeer) {
       return;
     }
     EXPECT_TRUE(collective->Barrier().ok());
-    absl::SleepFor(absl::Milliseconds(200));
+    absl::SleepFor(absl::Milliseconds(200));  // tidy: allow(sleep-in-test) the peer must be gone by then
     at::Tensor weight = at::ones({1, 4}).set_requires_grad(true);
     DataParallel data_parallel(collective.get(), {weight});
     absl::Status status;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ std::string MakeFolder() {
 std::vector<int> RunRanks(const std::string& folder, const std::vector<std::vector<std::string>>& flags) {
   // Each start is a rendezvous of its own.
   const std::string rendezvous = folder + "/rendezvous";
-  EXPECT_EQ(std::system(("rm -rf " + rendezvous + " && mkdir " + rendezvous).c_str()), 0);
+  std::filesystem::remove_all(rendezvous);
+  std::filesystem::create_directory(rendezvous);
   std::vector<pid_t> children;
   for (size_t rank = 0; rank < flags.size(); ++rank) {
     std::vector<std::string> words = {std::getenv("URSA_TRAINING_RANK"), std::to_string(rank),

@@ -4,7 +4,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace ursa {
 namespace {
@@ -21,9 +20,6 @@ absl::Status KeepMemoryInProcess() {
   return ok ? absl::OkStatus() : absl::InternalError("memory: mallopt refused a setting");
 }
 
-void SetComputeThreads(int num_threads) {
-  setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/1);
-  at::set_num_threads(std::max(1, num_threads));
-}
+void SetComputeThreads(int num_threads) { at::set_num_threads(std::max(1, num_threads)); }
 
 }  // namespace ursa

@@ -11,8 +11,10 @@ namespace ursa {
 // The price: the process keeps its peak memory until it ends. Numbers do not change. INTERNAL if the allocator refuses.
 absl::Status KeepMemoryInProcess();
 
-// Threads of this process's tensor operations, >= 1; waiting ones sleep instead of spinning, as other ranks need the
-// cores. To be called in main() before the first tensor operation.
+// Threads of this process's tensor operations, >= 1. To be called in main() before the first tensor operation. What the
+// OpenMP library and the allocator read as they are loaded must be in the environment by then: whoever starts the
+// process sets OMP_WAIT_POLICY=PASSIVE (waiting threads sleep: other ranks need the cores), and may set
+// GLIBC_TUNABLES=glibc.malloc.hugetlb=1 (huge pages, where the system allows them: some 6 % faster).
 void SetComputeThreads(int num_threads);
 
 }  // namespace ursa

@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <string>
 
 #include "base/digest.h"
@@ -83,7 +82,7 @@ int Main(int argc, char** argv) {
   }
   const auto result = (*trainer)->Run();
   if (!result.ok()) {
-    std::cerr << "rank " << gloo.rank << ": " << result.status() << "\n";
+    URSA_LOG(ERROR) << "rank " << gloo.rank << ": " << result.status();
     return 3;
   }
   const std::string text = Sha256Hex(StateBytes(*model)) + "\n" + record.PointsText();
