@@ -324,7 +324,8 @@ def check_built(paths, build_texts):
             folder = folder.rsplit("/", 1)[0] if "/" in folder else ""
         text = build_texts.get(folder, "")
         name = path[len(folder) + 1:] if folder else path
-        if f'"{name}"' not in text and f'/{name}"' not in text and "glob(" not in text:
+        stem = name.rsplit(".", 1)[0]  # as a list comprehension names it
+        if f'"{name}"' not in text and f'/{name}"' not in text and f'"{stem}"' not in text and "glob(" not in text:
             yield Finding(path, 1, "unbuilt", "no BUILD.bazel names it: it is not built, or a test that never runs")
 
 

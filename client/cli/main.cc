@@ -1,4 +1,5 @@
 // ursa: the command line.
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -8,7 +9,15 @@
 
 #include "client/cli/context.h"
 
+namespace {
+
+// gRPC's own log lines are not for users; errors reach them as statuses.
+void QuietGrpc() { ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  QuietGrpc();
   const std::vector<std::string> words(argv + 1, argv + argc);
   const int status = ursa::cli::RunCommandLine(
       words, [](const char* name) { return std::getenv(name); }, stdout, stderr);

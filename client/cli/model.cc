@@ -217,7 +217,7 @@ absl::StatusOr<int> SetGates(Context& context) {
 absl::StatusOr<int> GetGates(Context& context) {
   URSA_RETURN_IF_ERROR(CheckName("model", context.arg(0)));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
-  URSA_ASSIGN_OR_RETURN(const v1::ModelGates gates, client->GetModelGates(ModelGatesName(context.arg(0))));
+  URSA_ASSIGN_OR_RETURN(const v1::ModelGates gates, client->GetModelGates(ModelName(context.arg(0))));
   return ShowGates(context.arg(0), gates, &context.out());
 }
 
