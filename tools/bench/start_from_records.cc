@@ -1,0 +1,132 @@
+// How long a coordinator takes from an existing folder to a State: RocksDB opened, every record read, parsed and
+// applied.
+//
+//   bazel run //tools/bench:start_from_records -- [EXPERIMENTS=100000] [ROUNDS=5]
+//
+// Writes EXPERIMENTS finished experiments of a realistic size (resolved recipe, two checkpoints, progress, five epoch
+// rows) into a scratch folder, then opens it ROUNDS times, checks that all are there, and prints the seconds of each
+// opening. Goal: at most 2 s for 100 000.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "coordinator/commit/commit.h"
+#include "coordinator/state/entities.h"
+#include "storage/keys.h"
+#include "storage/record_store.h"
+#include "storage/rocks_kv_store.h"
+
+namespace ursa {
+namespace {
+
+constexpr int kEpochs = 5;
+constexpr int kExperimentsABatch = 500;
+
+template <typename Record>
+void PutRecord(RecordBatch* batch, const Record& record) {
+  using Traits = EntityTraits<Record>;
+  batch->Put(Traits::kTable, RecordId(Traits::KeyOf(record)), record);
+}
+
+void FillMetrics(google::protobuf::Map<std::string, double>* metrics, int64_t number) {
+  for (const char* name : {"train_loss", "valid_loss", "error_rate", "seconds"}) (*metrics)[name] = 1.0 / (1 + number);
+}
+
+void PutExperiment(RecordBatch* batch, int64_t id) {
+  records::ExperimentRecord experiment;
+  experiment.set_id(id);
+  v1::ExperimentSpec* spec = experiment.mutable_spec();
+  spec->set_name("bears");
+  spec->set_dataset("bears@1");
+  spec->set_seed(id);
+  spec->mutable_model()->set_architecture("efficientnet_lite0");
+  spec->mutable_model()->set_pretrained("imagenet");
+  spec->mutable_data()->mutable_item_transforms()->mutable_random_resized_crop()->set_size(224);
+  spec->mutable_data()->set_batch_size(64);
+  spec->mutable_train()->mutable_fine_tune()->set_epochs(kEpochs - 1);
+  spec->mutable_train()->add_metrics("error_rate");
+  experiment.set_state(v1::Experiment::STATE_COMPLETED);
+  experiment.set_creator("admin");
+  experiment.set_manifest_hash(Sha256Hex("manifest"));
+  for (const char* label : {"black", "grizzly", "teddy"}) experiment.add_classes(label);
+  FillMetrics(experiment.mutable_metrics(), id);
+  for (int k = 0; k < 2; ++k) {
+    records::CheckpointRecord* checkpoint = experiment.add_checkpoints();
+    checkpoint->set_id(2 * id + k);
+    checkpoint->set_step(20 + k);
+    checkpoint->set_model_blob(Sha256Hex(absl::StrCat("model", id, k)));
+    checkpoint->set_optimizer_blob(Sha256Hex(absl::StrCat("state", id, k)));
+    FillMetrics(checkpoint->mutable_metrics(), id);
+  }
+  PutRecord(batch, experiment);
+  records::ProgressRecord progress;
+  progress.set_experiment_id(id);
+  progress.set_step(21);
+  PutRecord(batch, progress);
+  for (int e = 0; e < kEpochs; ++e) {
+    records::EpochRecord epoch;
+    epoch.set_experiment_id(id);
+    epoch.mutable_row()->set_epoch(e);
+    FillMetrics(epoch.mutable_row()->mutable_metrics(), e);
+    PutRecord(batch, epoch);
+  }
+}
+
+// Opens the folder as the coordinator does; how many experiments there are.
+int64_t Open(const std::string& folder) {
+  auto kv = RocksKvStore::Open(folder, {});
+  URSA_CHECK_OK(kv.status());
+  URSA_CHECK_OK(CheckStoreFormat(kv->get()));
+  RecordStore store(kv->get());
+  auto commit = Commit::Open(&store, {});
+  URSA_CHECK_OK(commit.status());
+  Tx tx(commit->get());
+  return static_cast<int64_t>(tx.state().All<records::ExperimentRecord>().size());
+}
+
+int Main(int argc, char** argv) {
+  const int64_t num_experiments = argc > 1 ? std::atoll(argv[1]) : 100'000;
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
+  const std::string folder =
+      absl::StrCat(std::filesystem::temp_directory_path().string(), "/ursa-start-", RandomHex(8));
+  {
+    auto kv = RocksKvStore::Open(folder, {});
+    URSA_CHECK_OK(kv.status());
+    URSA_CHECK_OK(CheckStoreFormat(kv->get()));
+    RecordStore store(kv->get());
+    for (int64_t first = 1; first <= num_experiments; first += kExperimentsABatch) {
+      RecordBatch batch;
+      for (int64_t id = first; id < first + kExperimentsABatch && id <= num_experiments; ++id)
+        PutExperiment(&batch, id);
+      URSA_CHECK_OK(store.Commit(batch));
+    }
+  }
+  std::vector<double> seconds;
+  for (int round = 0; round < rounds; ++round) {
+    const absl::Time began = absl::Now();
+    const int64_t found = Open(folder);
+    seconds.push_back(absl::ToDoubleSeconds(absl::Now() - began));
+    URSA_CHECK(found == num_experiments) << found << " of " << num_experiments;
+    std::printf("round %d: %lld experiments, %lld records, %.2f s\n", round, static_cast<long long>(found),
+                static_cast<long long>(found * (2 + kEpochs)), seconds.back());
+  }
+  std::sort(seconds.begin(), seconds.end());
+  std::printf("start from records: median %.2f s, minimum %.2f s, maximum %.2f s (goal: 2 s for 100000)\n",
+              seconds[seconds.size() / 2], seconds.front(), seconds.back());
+  std::filesystem::remove_all(folder);
+  return 0;
+}
+
+}  // namespace
+}  // namespace ursa
+
+int main(int argc, char** argv) { return ursa::Main(argc, argv); }
