@@ -39,6 +39,7 @@ class TidyProgramTest(unittest.TestCase):
         shutil.copytree(TOOLS.parent / "proto", self.root / "proto", ignore=shutil.ignore_patterns("ursa"))
         self.write("proto/ursa/v1/thing.proto", GOOD_PROTO)
         self.write("base/a.cc", "int a() { return 1; }\n")
+        self.write("base/BUILD.bazel", '"a.cc"\n"b.cc"\n')
 
     def write(self, name, text):
         path = self.root / name

@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<Commit>> Commit::Open(RecordStore* store, Options
         absl::Status status = State::AddStored(table, bytes, &mutation);
         if (!status.ok())
           return absl::DataLossError("record " + std::string(id) + ": " + std::string(status.message()));
-        state.Apply(mutation, State::CommitKey());
+        state.Apply(std::move(mutation), State::CommitKey());
         return absl::OkStatus();
       }));
   commit->sequence_ = commit->durable_sequence_ = sequence;
@@ -185,7 +185,7 @@ void Commit::Transaction::Apply(Mutation mutation) {
   for (const Mutation::Operation& operation : mutation.operations()) {
     std::visit([this](const auto& typed) { AddToBatch(typed, &group_.batch); }, operation);
   }
-  changes_.Merge(commit_->state_.Apply(mutation, State::CommitKey()));
+  changes_.Merge(commit_->state_.Apply(std::move(mutation), State::CommitKey()));
 }
 
 void Commit::Transaction::AddBulkWrite(std::function<absl::Status()> write) {

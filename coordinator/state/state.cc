@@ -86,11 +86,11 @@ std::vector<records::AuditEventRecord> State::ChainAudit(Mutation* mutation) con
 }
 
 template <typename Record>
-void State::Put(const Record& record, Changes* changes) {
+void State::Put(Record record, Changes* changes) {
   auto& table = Table<Record>();
   const auto [it, is_new] = table.try_emplace(EntityTraits<Record>::KeyOf(record));
   if (!is_new) Index(it->second, -1, changes);
-  it->second = record;
+  it->second = std::move(record);
   Index(it->second, 1, changes);
 }
 
@@ -118,14 +118,14 @@ struct OperationTraits<Mutation::DeleteOperation<Record>> {
 };
 }  // namespace
 
-Changes State::Apply(const Mutation& mutation, CommitKey) {
+Changes State::Apply(Mutation mutation, CommitKey) {
   Changes changes;
-  for (const Mutation::Operation& operation : mutation.operations()) {
+  for (Mutation::Operation& operation : mutation.operations_) {
     std::visit(
-        [&](const auto& typed) {
+        [&](auto& typed) {
           using Traits = OperationTraits<std::decay_t<decltype(typed)>>;
           if constexpr (Traits::kIsPut) {
-            Put(typed.record, &changes);
+            Put(std::move(typed.record), &changes);
           } else {
             Delete<typename Traits::Entity>(typed.key, &changes);
           }
@@ -393,7 +393,8 @@ std::string State::DebugExport() const {
     out << "\n";
   }
   for (const auto& [state, count] : num_experiments_) out << "experiments in state " << state << ": " << count << "\n";
-  for (const auto& [hash, count] : references_) out << "references " << hash << " " << count << "\n";
+  const std::map<std::string, int64_t> references(references_.begin(), references_.end());
+  for (const auto& [hash, count] : references) out << "references " << hash << " " << count << "\n";
   for (const auto& [key, version] : dataset_versions_)
     out << "content " << key.first << " " << key.second << " " << version << "\n";
   for (const auto& [hash, name] : token_names_) out << "token " << hash << " " << name << "\n";

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -59,7 +60,7 @@ class State {
   };
 
   // The one way to change. A valid mutation cannot fail. Returns what it touched.
-  Changes Apply(const Mutation& mutation, CommitKey);
+  Changes Apply(Mutation mutation, CommitKey);
 
   // Gives the mutation's audit events their numbers and their places in the hash chain, and adds the new head of the
   // chain to the mutation. Returns the rows of the audit log. Changes nothing here.
@@ -129,7 +130,7 @@ class State {
     return std::get<std::map<KeyOf<Record>, Record>>(tables_);
   }
   template <typename Record>
-  void Put(const Record& record, Changes* changes);
+  void Put(Record record, Changes* changes);
   template <typename Record>
   void Delete(const KeyOf<Record>& key, Changes* changes);
 
@@ -159,7 +160,7 @@ class State {
   std::set<int64_t> waiting_aux_;
   std::map<int64_t, WorkerLoad> loads_;
   std::map<int, int64_t> num_experiments_;
-  std::map<std::string, int64_t> references_;
+  std::unordered_map<std::string, int64_t> references_;  // by far the largest index; never walked but for the export
   std::map<std::pair<std::string, std::string>, int64_t> dataset_versions_;
   std::map<std::string, std::string> token_names_;
   std::set<std::pair<int64_t, NamePairKey>> requests_by_time_;

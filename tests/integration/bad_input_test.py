@@ -159,20 +159,24 @@ class BadInputTest(unittest.TestCase):
     def test_full_disk(self):
         """On a small file system of its own: what cannot be stored is refused, what was stored stays, the server lives."""
         disk = self.fresh("disk")
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(disk)], capture_output=True).returncode:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", str(disk)], capture_output=True).returncode:
             self.skipTest("this machine does not allow mounts")
         try:
             with Cluster(slots=1, folder=disk / "ursa") as small:
                 small.ok("dataset", "import", "good", self.folder / "good", "--split", "random:0.2:seed=1")
-                huge = self.fresh("huge")
-                draw_stripes(huge, each=6)
-                for i in range(4):
-                    (huge / "down" / f"{i}.bmp").write_bytes(os.urandom(40 << 20))
-                answer = small.run("dataset", "import", "huge", huge, "--split", "random:0.2:seed=1")
+                more = self.fresh("more")
+                draw_stripes(more, each=6, seed=8)
+                free = os.statvfs(disk)
+                filler = disk / "filler"
+                with open(filler, "wb") as out:
+                    os.posix_fallocate(out.fileno(), 0, free.f_bavail * free.f_frsize - (20 << 20))
+                answer = small.run("dataset", "import", "more", more, "--split", "random:0.2:seed=1")
                 self.assertEqual(answer.status, 1, answer.out)
-                self.assertRegex(answer.err, "disk|space")
+                self.assertIn("disk", answer.err)
                 self.assertEqual(small.ok("status")["workers"], 1)
                 self.assertEqual(small.ok("dataset", "show", "good")["num_examples"], 24)
+                filler.unlink()
+                self.assertEqual(small.ok("dataset", "import", "more", more, "--split", "random:0.2:seed=1")["num_examples"], 12)
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=False)
 
