@@ -21,7 +21,7 @@ def train(kills):
     with tempfile.TemporaryDirectory() as scratch, Cluster() as ursa:
         draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
         ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
-        job = ursa.ok("experiment", "create", write_recipe(scratch, "stripes", epochs=20))["experiment_id"]
+        job = ursa.ok("experiment", "create", write_recipe(scratch, "stripes", epochs=14))["experiment_id"]
         waiting, next_step, resumed, shown = list(kills), 5, set(), None
 
         def ended():
