@@ -1,6 +1,10 @@
 #include "storage/hash_claims.h"
 
-#include <atomic>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -28,9 +32,14 @@ TEST(HashClaimsTest, OverlappingSetsExcludeEachOtherWithoutDeadlock) {
 
 TEST(HashClaimsTest, DisjointSetsDoNotWait) {
   HashClaims claims;
-  const HashClaims::Claim first(&claims, {"a"});
-  const HashClaims::Claim second(&claims, {"b"});
-  const HashClaims::Claim none(&claims, {});
+  auto first = std::make_unique<HashClaims::Claim>(&claims, std::set<std::string>{"a"});
+  std::future<void> others = std::async(std::launch::async, [&claims] {
+    const HashClaims::Claim second(&claims, {"b"});
+    const HashClaims::Claim none(&claims, {});
+  });
+  EXPECT_EQ(others.wait_for(std::chrono::seconds(30)), std::future_status::ready)
+      << "waits for a claim on another hash";
+  first.reset();  // so that a failure is told instead of hanging
 }
 
 }  // namespace
