@@ -1,6 +1,8 @@
 // ursa experiment ...
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -53,6 +55,19 @@ void PrintCheckpoints(const v1::Experiment& experiment, Output* out) {
   out->Print(table.Render());
 }
 
+// Of a search: one row a trial.
+void PrintTrials(const v1::Experiment& experiment, Output* out) {
+  if (experiment.trials_size() < 2) return;
+  Table table({"trial", "", "state", "epochs", "hyperparameters", "metrics", "reason"});
+  for (const v1::Trial& trial : experiment.trials()) {
+    const std::map<std::string, std::string> sorted(trial.hyperparameters().begin(), trial.hyperparameters().end());
+    table.AddRow({trial.id(), trial.best() ? "best" : "", StateWord(trial.state()), absl::StrCat(trial.epochs()),
+                  Printable(absl::StrJoin(sorted, ", ", absl::PairFormatter("="))), MetricsText(trial.metrics()),
+                  Printable(trial.reason())});
+  }
+  out->Print(table.Render());
+}
+
 // The exit status of an experiment that was followed to its end.
 absl::StatusOr<int> EndOf(const v1::Experiment& experiment, Output* out) {
   if (experiment.state() != v1::Experiment::STATE_COMPLETED)
@@ -61,6 +76,7 @@ absl::StatusOr<int> EndOf(const v1::Experiment& experiment, Output* out) {
                                             experiment.reason()));
   out->Print(absl::StrCat(experiment.experiment_id(), " COMPLETED", Seconds(experiment), ": ",
                           MetricsText(experiment.metrics()), "\n"));
+  PrintTrials(experiment, out);
   PrintCheckpoints(experiment, out);
   return kExitDone;
 }
@@ -117,16 +133,19 @@ absl::StatusOr<int> Show(Context& context) {
                          e.resumed_from_step() > 0 ? absl::StrCat(", the last from step ", e.resumed_from_step()) : "",
                          "\n", "  data wait  ", absl::StrFormat("%.1f %%", e.data_wait_percent()), "\n",
                          "  metrics    ", e.metrics().empty() ? "-" : MetricsText(e.metrics()), "\n"));
+  PrintTrials(e, &out);
   PrintCheckpoints(e, &out);
   out.Print(absl::StrCat("recipe, as resolved:\n", e.spec().Utf8DebugString()));
   return kExitDone;
 }
 
 absl::StatusOr<int> Metrics(Context& context) {
-  URSA_ASSIGN_OR_RETURN(const std::string name, ExperimentName(context.arg(0)));
+  v1::ListMetricPointsRequest request;
+  URSA_ASSIGN_OR_RETURN(*request.mutable_parent(), ExperimentName(context.arg(0)));
+  request.set_metric(context.args().GetOr("metric", ""));
+  request.set_trial_id(context.args().GetOr("trial", ""));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
-  URSA_ASSIGN_OR_RETURN(const std::vector<v1::MetricPoint> points,
-                        client->ListMetricPoints(name, context.args().GetOr("metric", "")));
+  URSA_ASSIGN_OR_RETURN(const std::vector<v1::MetricPoint> points, client->ListMetricPoints(request));
   Json array = Json::Array();
   Table table({"metric", "step", "epoch", "value"});
   for (const v1::MetricPoint& point : points) {
@@ -140,18 +159,24 @@ absl::StatusOr<int> Metrics(Context& context) {
 
 // One line of text a log line, with the rank in front; in JSON one object a line.
 absl::StatusOr<int> Logs(Context& context) {
-  URSA_ASSIGN_OR_RETURN(const std::string name, ExperimentName(context.arg(0)));
+  v1::ReadLogsRequest request;
+  URSA_ASSIGN_OR_RETURN(*request.mutable_parent(), ExperimentName(context.arg(0)));
   URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> rank, context.args().GetInt("rank", 0, 1'000'000));
+  if (rank.has_value()) request.set_rank(static_cast<int32_t>(*rank));
+  request.set_trial_id(context.args().GetOr("trial", ""));
+  request.set_follow(context.args().Has("follow"));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  std::set<std::string> trials;  // that have printed: as soon as there are two, each line says whose it is
   Output& out = context.out();
   const auto on_lines = [&](const v1::ReadLogsResponse& response) {
     for (const v1::LogLine& line : response.lines()) {
       if (out.json()) out.PrintJson(ToJson(line));
-      out.Print(absl::StrCat("[", line.rank(), "] ", Printable(line.text()), "\n"));
+      trials.insert(line.trial_id());
+      out.Print(absl::StrCat("[", trials.size() > 1 ? line.trial_id() + " " : "", line.rank(), "] ",
+                             Printable(line.text()), "\n"));
     }
   };
-  const std::optional<int> rank_number = rank.has_value() ? std::optional<int>(static_cast<int>(*rank)) : std::nullopt;
-  URSA_RETURN_IF_ERROR(client->ReadLogs(name, rank_number, context.args().Has("follow"), on_lines));
+  URSA_RETURN_IF_ERROR(client->ReadLogs(std::move(request), on_lines));
   return kExitDone;
 }
 
@@ -168,9 +193,7 @@ absl::StatusOr<int> Cancel(Context& context) { return Change(context, &Client::C
 absl::StatusOr<int> Pause(Context& context) { return Change(context, &Client::PauseExperiment); }
 absl::StatusOr<int> Resume(Context& context) { return Change(context, &Client::ResumeExperiment); }
 
-}  // namespace
-
-std::vector<Command> ExperimentCommands() {
+std::vector<Command> LookCommands() {
   return {
       {"experiment",
        "create",
@@ -195,7 +218,7 @@ std::vector<Command> ExperimentCommands() {
       {"experiment",
        "metrics",
        {{"ID"}},
-       {{"metric", "NAME", "only this one"}},
+       {{"metric", "NAME", "only this one"}, {"trial", "T", "of this trial of a search; default: the first"}},
        "every point of every metric",
        "",
        "ursa experiment metrics e17 --metric valid_loss",
@@ -204,12 +227,19 @@ std::vector<Command> ExperimentCommands() {
       {"experiment",
        "logs",
        {{"ID"}},
-       {{"follow", "", "stay until it has ended"}, {"rank", "R", "only this rank's"}},
+       {{"follow", "", "stay until it has ended"},
+        {"rank", "R", "only this rank's"},
+        {"trial", "T", "only this trial's"}},
        "what its ranks printed",
        "With --json one object a line.",
        "ursa experiment logs e17 --follow --rank 0",
        true,
        &Logs},
+  };
+}
+
+std::vector<Command> ChangeCommands() {
+  return {
       {"experiment",
        "cancel",
        {{"ID"}},
@@ -238,6 +268,14 @@ std::vector<Command> ExperimentCommands() {
        true,
        &Resume},
   };
+}
+
+}  // namespace
+
+std::vector<Command> ExperimentCommands() {
+  std::vector<Command> commands = LookCommands();
+  for (Command& command : ChangeCommands()) commands.push_back(std::move(command));
+  return commands;
 }
 
 }  // namespace ursa::cli

@@ -171,11 +171,7 @@ absl::StatusOr<v1::Experiment> Client::ResumeExperiment(const std::string& name)
   return rpc_->Mutate(rpc_->experiments, &v1::ExperimentService::Stub::ResumeExperiment, request);
 }
 
-absl::StatusOr<std::vector<v1::MetricPoint>> Client::ListMetricPoints(const std::string& parent,
-                                                                      const std::string& metric) {
-  v1::ListMetricPointsRequest request;
-  request.set_parent(parent);
-  request.set_metric(metric);
+absl::StatusOr<std::vector<v1::MetricPoint>> Client::ListMetricPoints(const v1::ListMetricPointsRequest& request) {
   return rpc_->Pages<v1::MetricPoint>(rpc_->experiments, &v1::ExperimentService::Stub::ListMetricPoints, request,
                                       &v1::ListMetricPointsResponse::mutable_points);
 }

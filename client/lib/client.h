@@ -83,11 +83,11 @@ class Client {
   absl::StatusOr<v1::Experiment> CancelExperiment(const std::string& name);
   absl::StatusOr<v1::Experiment> PauseExperiment(const std::string& name);
   absl::StatusOr<v1::Experiment> ResumeExperiment(const std::string& name);
-  absl::StatusOr<std::vector<v1::MetricPoint>> ListMetricPoints(const std::string& parent, const std::string& metric);
-  // Calls `on_lines` with what the ranks printed, all of them or one; with `follow` until the experiment ends. A server
-  // that restarts meanwhile does not end it, and no line comes twice.
-  absl::Status ReadLogs(const std::string& parent, std::optional<int> rank, bool follow,
-                        const std::function<void(const v1::ReadLogsResponse&)>& on_lines);
+  // All pages of what is asked for.
+  absl::StatusOr<std::vector<v1::MetricPoint>> ListMetricPoints(const v1::ListMetricPointsRequest& request);
+  // Calls `on_lines` with what the ranks printed, all of them or those asked for; with `follow` until the experiment
+  // ends. A server that restarts meanwhile does not end it, and no line comes twice.
+  absl::Status ReadLogs(v1::ReadLogsRequest request, const std::function<void(const v1::ReadLogsResponse&)>& on_lines);
   // Calls `on_change` with the present state and each change until the experiment has ended; returns the last. A server
   // that restarts meanwhile does not end it, unless it stays away for longer than watch_patience.
   absl::StatusOr<v1::Experiment> WatchExperiment(const std::string& name,

@@ -316,10 +316,12 @@ v1::ReadLogsResponse Lines(const std::string& text, const std::string& token) {
 TEST_F(ClientTest, LogsGoOnBehindTheLastLineThatCame) {
   script_.logs = {{Lines("one", "1"), Lines("two", "2")}, {}, {Lines("three", "3")}};
   std::vector<std::string> lines;
-  const absl::Status status =
-      NewClient()->ReadLogs("experiments/e1", std::nullopt, /*follow=*/true, [&](const v1::ReadLogsResponse& response) {
-        for (const v1::LogLine& line : response.lines()) lines.push_back(line.text());
-      });
+  v1::ReadLogsRequest request;
+  request.set_parent("experiments/e1");
+  request.set_follow(true);
+  const absl::Status status = NewClient()->ReadLogs(request, [&](const v1::ReadLogsResponse& response) {
+    for (const v1::LogLine& line : response.lines()) lines.push_back(line.text());
+  });
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(lines, (std::vector<std::string>{"one", "two", "three"}));
   EXPECT_EQ(script_.log_tokens_asked, (std::vector<std::string>{"", "2", "2"}));

@@ -38,12 +38,9 @@ absl::StatusOr<v1::Experiment> Client::WatchExperiment(const std::string& name,
   }
 }
 
-absl::Status Client::ReadLogs(const std::string& parent, std::optional<int> rank, bool follow,
+absl::Status Client::ReadLogs(v1::ReadLogsRequest request,
                               const std::function<void(const v1::ReadLogsResponse&)>& on_lines) {
-  v1::ReadLogsRequest request;
-  request.set_parent(parent);
-  if (rank.has_value()) request.set_rank(*rank);
-  request.set_follow(follow);
+  const bool follow = request.follow();
   Patience tries = rpc_->NewPatience(follow ? rpc_->options.watch_patience : rpc_->options.patience);
   for (;;) {
     const auto context = rpc_->NewContext(/*is_stream=*/true);

@@ -38,6 +38,7 @@ absl::StatusOr<std::unique_ptr<Commit>> Commit::Open(RecordStore* store, Options
   absl::MutexLock lock(&commit->mu_);
   State& state = commit->state_;
   uint64_t sequence = 0;
+  Group modernized;  // records that an older version wrote, in today's form
   URSA_RETURN_IF_ERROR(
       store->VisitAll([&](std::string_view table, std::string_view id, std::string_view bytes) -> absl::Status {
         if (table == kMetaTable) {
@@ -49,13 +50,23 @@ absl::StatusOr<std::unique_ptr<Commit>> Commit::Open(RecordStore* store, Options
           return absl::OkStatus();
         }
         Mutation mutation;
-        absl::Status status = State::AddStored(table, bytes, &mutation);
+        bool must_be_stored = false;
+        absl::Status status = State::AddStored(table, bytes, &mutation, &must_be_stored);
         if (!status.ok())
           return absl::DataLossError("record " + std::string(id) + ": " + std::string(status.message()));
+        if (must_be_stored) {
+          for (const Mutation::Operation& operation : mutation.operations()) {
+            std::visit([&modernized](const auto& typed) { AddToBatch(typed, &modernized.batch); }, operation);
+          }
+        }
         state.Apply(std::move(mutation), State::CommitKey());
         return absl::OkStatus();
       }));
   commit->sequence_ = commit->durable_sequence_ = sequence;
+  if (!modernized.batch.empty()) {
+    modernized.last_sequence = ++commit->sequence_;
+    commit->queue_.push_back(std::move(modernized));
+  }
   return commit;
 }
 

@@ -22,12 +22,11 @@ bool SameMetrics(const records::CheckpointRecord& a, const records::CheckpointRe
 }
 
 // Indices of the checkpoints that may be the best, best first.
-std::vector<int> ByMetric(const records::ExperimentRecord& experiment) {
-  const std::string& metric = experiment.spec().checkpoint().best_metric();
+std::vector<int> ByMetric(const records::TrialRecord& trial, const std::string& metric) {
   const bool lower_is_better = LowerIsBetter(metric);
   std::vector<std::pair<double, int>> ranked;
-  for (int i = 0; i < experiment.checkpoints_size(); ++i) {
-    const records::CheckpointRecord& checkpoint = experiment.checkpoints(i);
+  for (int i = 0; i < trial.checkpoints_size(); ++i) {
+    const records::CheckpointRecord& checkpoint = trial.checkpoints(i);
     const auto it = checkpoint.metrics().find(metric);
     if (!checkpoint.validated() || it == checkpoint.metrics().end() || std::isnan(it->second)) continue;
     ranked.emplace_back(lower_is_better ? it->second : -it->second, i);
@@ -40,9 +39,9 @@ std::vector<int> ByMetric(const records::ExperimentRecord& experiment) {
 
 }  // namespace
 
-void AddCheckpoint(records::CheckpointRecord checkpoint, int64_t num_checkpoints_max,
-                   records::ExperimentRecord* experiment) {
-  auto* all = experiment->mutable_checkpoints();
+void AddCheckpoint(records::CheckpointRecord checkpoint, const v1::CheckpointSpec& spec, int64_t num_checkpoints_max,
+                   records::TrialRecord* trial) {
+  auto* all = trial->mutable_checkpoints();
   auto at = std::lower_bound(all->begin(), all->end(), checkpoint.step(),
                              [](const records::CheckpointRecord& c, int64_t step) { return c.step() < step; });
   // The newest one before it is always kept, so the comparison tells whether there was a validation in between.
@@ -57,15 +56,14 @@ void AddCheckpoint(records::CheckpointRecord checkpoint, int64_t num_checkpoints
     std::rotate(all->begin() + index, all->end() - 1, all->end());
   }
 
-  const records::ExperimentRecord& read = *experiment;
+  const records::TrialRecord& read = *trial;
   const int size = read.checkpoints_size();
   const auto limited = [&](int64_t asked) { return std::min<int64_t>({asked, size, num_checkpoints_max}); };
   std::set<int> kept;
-  const std::vector<int> by_metric = ByMetric(read);
-  const int64_t num_best =
-      std::min<int64_t>(limited(read.spec().checkpoint().keep_best()), static_cast<int64_t>(by_metric.size()));
+  const std::vector<int> by_metric = ByMetric(read, spec.best_metric());
+  const int64_t num_best = std::min<int64_t>(limited(spec.keep_best()), static_cast<int64_t>(by_metric.size()));
   kept.insert(by_metric.begin(), by_metric.begin() + num_best);
-  const int64_t num_latest = std::max<int64_t>(1, limited(read.spec().checkpoint().keep_latest()));
+  const int64_t num_latest = std::max<int64_t>(1, limited(spec.keep_latest()));
   for (int64_t i = 0; i < num_latest; ++i) kept.insert(size - 1 - static_cast<int>(i));
 
   google::protobuf::RepeatedPtrField<records::CheckpointRecord> survivors;
@@ -75,27 +73,63 @@ void AddCheckpoint(records::CheckpointRecord checkpoint, int64_t num_checkpoints
     *survivor = read.checkpoints(i);
     survivor->set_best(!by_metric.empty() && i == by_metric[0]);
   }
-  experiment->mutable_checkpoints()->Swap(&survivors);
+  trial->mutable_checkpoints()->Swap(&survivors);
 }
 
-const records::CheckpointRecord* LatestCheckpoint(const records::ExperimentRecord& experiment) {
-  return experiment.checkpoints_size() == 0 ? nullptr : &experiment.checkpoints(experiment.checkpoints_size() - 1);
+const records::CheckpointRecord* LatestCheckpoint(const records::TrialRecord& trial) {
+  return trial.checkpoints_size() == 0 ? nullptr : &trial.checkpoints(trial.checkpoints_size() - 1);
 }
 
-absl::StatusOr<records::CheckpointRecord> FindCheckpoint(const records::ExperimentRecord& experiment,
-                                                         const std::string& which) {
-  const std::string subject = absl::StrCat("experiment ", ExperimentId(experiment.id()).ToString(), ": ");
+namespace {
+
+// The trial whose best checkpoint is the best of all; where none has been validated, the first that has any.
+const records::TrialRecord* BestTrial(const std::vector<const records::TrialRecord*>& trials,
+                                      const std::string& metric) {
+  const bool lower_is_better = LowerIsBetter(metric);
+  const records::TrialRecord* best = nullptr;
+  const records::TrialRecord* first = nullptr;
+  double best_value = 0;
+  for (const records::TrialRecord* trial : trials) {
+    if (trial->checkpoints_size() == 0) continue;
+    if (first == nullptr) first = trial;
+    const std::vector<int> by_metric = ByMetric(*trial, metric);
+    if (by_metric.empty()) continue;
+    const double value = trial->checkpoints(by_metric[0]).metrics().at(metric);
+    if (best == nullptr || (lower_is_better ? value < best_value : value > best_value)) {
+      best = trial;
+      best_value = value;
+    }
+  }
+  return best != nullptr ? best : first;
+}
+
+}  // namespace
+
+absl::StatusOr<FoundCheckpoint> FindCheckpoint(int64_t experiment_id,
+                                               const std::vector<const records::TrialRecord*>& trials,
+                                               const std::string& metric, const std::string& which) {
+  const std::string subject = absl::StrCat("experiment ", ExperimentId(experiment_id).ToString(), ": ");
   const auto id = CheckpointId::Parse(which);
   if (!which.empty() && which != "best" && which != "last" && !id) {
     return absl::InvalidArgumentError(
         absl::StrCat(subject, "checkpoint \"", which, "\" is neither best, last nor an id as k9"));
   }
-  if (experiment.checkpoints_size() == 0) return absl::NotFoundError(absl::StrCat(subject, "it has no checkpoint"));
-  for (const records::CheckpointRecord& checkpoint : experiment.checkpoints()) {
-    if (id ? checkpoint.id() == id->number() : which != "last" && checkpoint.best()) return checkpoint;
+  if (id) {
+    for (const records::TrialRecord* trial : trials) {
+      for (const records::CheckpointRecord& checkpoint : trial->checkpoints()) {
+        if (checkpoint.id() == id->number()) return FoundCheckpoint{trial, &checkpoint};
+      }
+    }
+    return absl::NotFoundError(absl::StrCat(subject, "checkpoint ", which, " not found or no longer kept"));
   }
-  if (id) return absl::NotFoundError(absl::StrCat(subject, "checkpoint ", which, " not found or no longer kept"));
-  return *LatestCheckpoint(experiment);
+  const records::TrialRecord* trial = BestTrial(trials, metric);
+  if (trial == nullptr) return absl::NotFoundError(absl::StrCat(subject, "it has no checkpoint"));
+  if (which != "last") {
+    for (const records::CheckpointRecord& checkpoint : trial->checkpoints()) {
+      if (checkpoint.best()) return FoundCheckpoint{trial, &checkpoint};
+    }
+  }
+  return FoundCheckpoint{trial, LatestCheckpoint(*trial)};
 }
 
 }  // namespace ursa

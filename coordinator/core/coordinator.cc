@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/state/task_name.h"
 #include "storage/blob_store.h"
 #include "storage/record_store.h"
 
@@ -47,7 +48,8 @@ Coordinator::Coordinator(Environment env)
           }),
       gangs_(&env_, &workers_),
       aux_tasks_(&env_, &workers_, MakeAuxOwner()),
-      experiments_(&env_, &workers_),
+      trials_(&env_),
+      experiments_(&env_, &workers_, &trials_),
       imports_(&env_, &aux_tasks_),
       evaluations_(&env_, &aux_tasks_),
       registry_(&env_),
@@ -91,14 +93,14 @@ void Coordinator::Restore() {
 
 void Coordinator::Settle(Tx& tx, const Changes& changes) {
   janitor_.Mark(tx, changes.unreferenced_blobs);
-  rendezvous_.DropUnless(
-      tx, [&tx](int64_t experiment_id, int64_t epoch) { return Gangs::IsCurrent(tx, experiment_id, epoch); });
+  rendezvous_.DropUnless(tx, [&tx](const TrialId& trial, int64_t epoch) { return Gangs::IsCurrent(tx, trial, epoch); });
+  trials_.Settle(tx, changes.experiments);
   // GPU evaluations take the next free slot before queued training.
   aux_tasks_.Schedule(tx);
-  const std::set<int64_t> before = tx.state().gangs();
+  const std::set<TrialId> before = tx.state().gangs();
   gangs_.Schedule(tx);
-  for (const int64_t id : tx.state().gangs()) {
-    if (!before.count(id)) rendezvous_.Add(id, tx.state().Find<records::ExperimentRecord>(id)->epoch());
+  for (const TrialId& id : tx.state().gangs()) {
+    if (!before.count(id)) rendezvous_.Add(id, tx.state().Find<records::TrialRecord>(id)->epoch());
   }
   predictions_.Settle(tx);
   workers_.SyncOrders(tx, changes.workers);
@@ -171,11 +173,11 @@ void Coordinator::OnEvents(const std::shared_ptr<WorkerSession>& session, const 
   if (workers_.IsNewSequence(worker_id, events.sequence())) {
     std::set<int64_t> logged;
     for (const worker::v1::StampedEvent& event : events.events()) {
-      const auto experiment_id = ParseTaskName(event.task_id());
-      if (!experiment_id) {
+      const auto trial = ParseTaskName(event.task_id());
+      if (!trial) {
         aux_tasks_.OnEvent(tx, worker_id, event);
       } else if (gangs_.OnEvent(tx, worker_id, event, missing_blobs) && event.event().has_log()) {
-        logged.insert(*experiment_id);
+        logged.insert(trial->first);
       }
     }
     watchers_.Notify(tx, logged);
@@ -186,9 +188,8 @@ void Coordinator::OnEvents(const std::shared_ptr<WorkerSession>& session, const 
 }
 
 void Coordinator::OnRendezvous(Tx& tx, int64_t worker_id, const worker::v1::RendezvousRequest& request) {
-  const auto experiment_id = ParseTaskName(request.task_id());
-  const int64_t id = experiment_id.value_or(0);
-  if (experiment_id && !rendezvous_.Has(id, request.epoch()) && Gangs::IsCurrent(tx, id, request.epoch())) {
+  const TrialId id = ParseTaskName(request.task_id()).value_or(TrialId());
+  if (!rendezvous_.Has(id, request.epoch()) && Gangs::IsCurrent(tx, id, request.epoch())) {
     // What these ranks had said to each other died with the last coordinator; waiting for it would never end.
     gangs_.EndUncounted(tx, id, request.epoch(), "the coordinator was restarted while the ranks were meeting");
   }

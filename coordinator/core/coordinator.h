@@ -21,6 +21,7 @@
 #include "coordinator/core/predictions.h"
 #include "coordinator/core/registry.h"
 #include "coordinator/core/rendezvous.h"
+#include "coordinator/core/trials.h"
 #include "coordinator/core/watchers.h"
 #include "coordinator/core/workers.h"
 #include "ursa/v1/cluster.pb.h"
@@ -83,6 +84,7 @@ class Coordinator {
   Workers workers_;
   Gangs gangs_;
   AuxTasks aux_tasks_;
+  Trials trials_;
   Experiments experiments_;
   Imports imports_;
   Evaluations evaluations_;

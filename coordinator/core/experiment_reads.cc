@@ -8,9 +8,9 @@
 #include "base/digest.h"
 #include "base/status_macros.h"
 #include "coordinator/core/experiments.h"
-#include "coordinator/core/gangs.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/core/text.h"
+#include "coordinator/state/task_name.h"
 #include "storage/log_store.h"
 #include "storage/metric_log.h"
 
@@ -34,10 +34,10 @@ absl::Status ReadPointToken(const std::string& token, MetricLog::Query* query) {
 }  // namespace
 
 absl::StatusOr<v1::ListMetricPointsResponse> Experiments::ReadMetrics(
-    int64_t experiment_id, const v1::ListMetricPointsRequest& request) const {
+    const TrialId& trial, const v1::ListMetricPointsRequest& request) const {
   URSA_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size(), kPointsPageSizeDefault, kPointsPageSizeMax));
   MetricLog::Query query;
-  query.trial = {static_cast<uint64_t>(experiment_id), kOnlyTrial};
+  query.trial = {static_cast<uint64_t>(trial.first), static_cast<uint32_t>(trial.second)};
   query.name = request.metric();
   if (!query.name.empty()) URSA_RETURN_IF_ERROR(CheckMetricName(query.name));
   query.limit = page_size;
@@ -72,6 +72,7 @@ absl::StatusOr<v1::ReadLogsResponse> Experiments::ReadLog(int64_t experiment_id,
     }
     query.rank = static_cast<uint32_t>(request.rank());
   }
+  if (const auto trial = ParseTaskName(request.trial_id())) query.trial = static_cast<uint32_t>(trial->second);
   query.after_arrival = *after_arrival;
   query.bytes_max = static_cast<uint64_t>(env_.options.page_bytes_max) / 4;  // short lines grow when sent
   URSA_ASSIGN_OR_RETURN(const LogStore::Page page, env_.logs->Read(query));
@@ -83,6 +84,7 @@ absl::StatusOr<v1::ReadLogsResponse> Experiments::ReadLog(int64_t experiment_id,
       v1::LogLine* line = response.add_lines();
       line->set_rank(static_cast<int32_t>(entry.stream.rank));
       *line->mutable_time() = ToTimestamp(entry.piece.time);
+      line->set_trial_id(TaskName({experiment_id, entry.stream.trial.trial}));
       line->set_text(ToUtf8(std::string_view(bytes).substr(begin, end - begin)));
       begin = end + 1;
     }

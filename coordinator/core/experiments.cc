@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
@@ -11,6 +13,7 @@
 #include "coordinator/core/gangs.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/scheduling/gang_scheduler.h"
+#include "coordinator/state/task_name.h"
 #include "experiments/resource_names.h"
 #include "experiments/spec.h"
 
@@ -21,11 +24,6 @@ constexpr int kListPageSizeDefault = 100;
 constexpr int kListPageSizeMax = 1000;
 
 std::string Name(int64_t number) { return ExperimentId(number).ToString(); }
-
-bool HasEnded(v1::Experiment::State state) {
-  return state == v1::Experiment::STATE_COMPLETED || state == v1::Experiment::STATE_CANCELED ||
-         state == v1::Experiment::STATE_ERROR;
-}
 
 absl::Status CannotSince(const records::ExperimentRecord& experiment, const std::string& what) {
   return absl::FailedPreconditionError(absl::StrCat("experiment ", Name(experiment.id()), ": cannot ", what,
@@ -94,15 +92,68 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
   record.set_manifest_hash(dataset->manifest_blob());
   *record.mutable_classes() = version.classes();
   record.set_id(TakeNumber(tx, "experiment"));
-  record.set_queue_position(TakeNumber(tx, "queue_position"));
   URSA_LOG(INFO) << "experiment=" << Name(record.id()) << " ->QUEUED dataset=" << context.dataset
                  << " actor=" << caller.actor;
-  v1::Experiment experiment = ToProto(tx, record);
-  tx.Apply(std::move(Mutation()
-                         .Audit(AuditEvent(env_, caller, "experiment.create", experiment.name(), context.dataset))
-                         .Put(std::move(record))));
-  return experiment;
+  const int64_t id = record.id();
+  Mutation mutation;
+  mutation.Audit(AuditEvent(env_, caller, "experiment.create", IdName("experiments", 'e', id), context.dataset));
+  trials_.Begin(tx, &record, &mutation);
+  mutation.Put(std::move(record));
+  tx.Apply(std::move(mutation));
+  return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
 }
+
+namespace {
+
+void AddCheckpoints(const records::TrialRecord& trial, v1::Experiment* experiment) {
+  for (const records::CheckpointRecord& kept : trial.checkpoints()) {
+    v1::Checkpoint* checkpoint = experiment->add_checkpoints();
+    checkpoint->set_id(CheckpointId(kept.id()).ToString());
+    checkpoint->set_step(kept.step());
+    checkpoint->set_epoch(kept.epoch());
+    *checkpoint->mutable_metrics() = kept.metrics();
+    checkpoint->set_best(kept.best());
+    checkpoint->set_size_bytes(kept.size_bytes());
+    checkpoint->set_trial_id(TaskName({trial.experiment_id(), trial.number()}));
+  }
+}
+
+void AddEpochs(const Tx& tx, const TrialId& id, v1::Experiment* experiment) {
+  const auto& epochs = tx.state().All<records::EpochRecord>();
+  for (auto it = epochs.lower_bound({id, 0}); it != epochs.end() && it->first.trial == id; ++it) {
+    *experiment->add_epochs() = it->second.row();
+    experiment->mutable_epochs(experiment->epochs_size() - 1)->set_trial_id(TaskName(id));
+  }
+}
+
+// Adds the trial, and what it adds to its experiment's sums.
+void AddTrial(const Tx& tx, const records::TrialRecord& record, v1::Experiment* experiment) {
+  const TrialId id(record.experiment_id(), record.number());
+  v1::Trial* trial = experiment->add_trials();
+  trial->set_id(TaskName(id));
+  trial->set_state(record.state());
+  trial->set_reason(record.reason());
+  trial->set_num_steps(record.num_steps());
+  trial->set_restarts(record.restarts());
+  *trial->mutable_metrics() = record.metrics();
+  for (const records::HyperparameterValue& value : record.hyperparameters()) {
+    (*trial->mutable_hyperparameters())[value.name()] = value.value();
+  }
+  if (const auto* progress = tx.state().Find<records::ProgressRecord>(PerTrialKey{id})) {
+    trial->set_step(progress->step());
+    trial->set_epochs(progress->epoch());
+    experiment->set_data_wait_percent(std::max(experiment->data_wait_percent(), progress->data_wait_percent()));
+  }
+  experiment->set_step(experiment->step() + trial->step());
+  experiment->set_num_steps(experiment->num_steps() + trial->num_steps());
+  experiment->set_epoch(std::max(experiment->epoch(), trial->epochs()));
+  experiment->set_restarts(experiment->restarts() + trial->restarts());
+  experiment->set_resumed_from_step(std::max(experiment->resumed_from_step(), record.resumed_from_step()));
+  AddCheckpoints(record, experiment);
+  AddEpochs(tx, id, experiment);
+}
+
+}  // namespace
 
 v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecord& record) {
   v1::Experiment experiment;
@@ -119,38 +170,13 @@ v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecor
     experiment.set_reason("is being paused");
   }
   *experiment.mutable_spec() = record.spec();
-  experiment.set_num_steps(record.num_steps());
   experiment.set_num_epochs(record.num_epochs());
-  experiment.set_restarts(record.restarts());
-  experiment.set_resumed_from_step(record.resumed_from_step());
-  *experiment.mutable_metrics() = record.metrics();
-  if (const auto* progress = tx.state().Find<records::ProgressRecord>(id)) {
-    experiment.set_step(progress->step());
-    experiment.set_epoch(progress->epoch());
-    experiment.set_data_wait_percent(progress->data_wait_percent());
-  }
-  for (const records::CheckpointRecord& kept : record.checkpoints()) {
-    v1::Checkpoint* checkpoint = experiment.add_checkpoints();
-    checkpoint->set_id(CheckpointId(kept.id()).ToString());
-    checkpoint->set_step(kept.step());
-    checkpoint->set_epoch(kept.epoch());
-    *checkpoint->mutable_metrics() = kept.metrics();
-    checkpoint->set_best(kept.best());
-    checkpoint->set_size_bytes(kept.size_bytes());
-  }
   *experiment.mutable_create_time() = record.create_time();
   if (record.has_start_time()) *experiment.mutable_start_time() = record.start_time();
   if (record.has_end_time()) *experiment.mutable_end_time() = record.end_time();
   experiment.set_creator(record.creator());
-  v1::Trial* trial = experiment.add_trials();
-  trial->set_id(TaskName(id));
-  trial->set_state(record.state());
-  trial->set_epochs(experiment.epoch());
-  *trial->mutable_metrics() = record.metrics();
-  const auto& epochs = tx.state().All<records::EpochRecord>();
-  for (auto it = epochs.lower_bound({id, 0}); it != epochs.end() && it->first.first == id; ++it) {
-    *experiment.add_epochs() = it->second.row();
-  }
+  for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) AddTrial(tx, *trial, &experiment);
+  if (experiment.trials_size() > 0) *experiment.mutable_metrics() = experiment.trials(0).metrics();
   return experiment;
 }
 
@@ -162,9 +188,23 @@ absl::StatusOr<int64_t> Experiments::Find(const Tx& tx, const std::string& name)
   return id;
 }
 
+absl::StatusOr<TrialId> Experiments::FindTrial(const Tx& tx, const std::string& parent, const std::string& trial_id) {
+  URSA_ASSIGN_OR_RETURN(const int64_t experiment_id, Find(tx, parent));
+  if (trial_id.empty()) return TrialId(experiment_id, kFirstTrial);
+  const std::optional<TrialId> id = ParseTaskName(trial_id);
+  if (!id) return absl::InvalidArgumentError(absl::StrCat("trial \"", trial_id, "\": is no id as t17.2"));
+  if (id->first != experiment_id || tx.state().Find<records::TrialRecord>(*id) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("experiment ", Name(experiment_id), ": has no trial ", trial_id));
+  }
+  return *id;
+}
+
 bool Experiments::IsOver(const Tx& tx, int64_t experiment_id) {
   const auto* record = tx.state().Find<records::ExperimentRecord>(experiment_id);
-  return record == nullptr || (HasEnded(record->state()) && !record->has_gang());
+  if (record == nullptr) return true;
+  const std::vector<const records::TrialRecord*> trials = tx.state().TrialsOf(experiment_id);
+  return HasEnded(record->state()) && std::none_of(trials.begin(), trials.end(),
+                                                   [](const records::TrialRecord* trial) { return trial->has_gang(); });
 }
 
 absl::StatusOr<records::ExperimentRecord> Experiments::FindRecord(const Tx& tx, const std::string& name) const {
@@ -198,6 +238,24 @@ absl::StatusOr<v1::ListExperimentsResponse> Experiments::List(const Tx& tx,
   return response;
 }
 
+v1::Experiment Experiments::Change(Tx& tx, const Caller& caller, const std::string& action,
+                                   records::ExperimentRecord record,
+                                   const std::function<void(records::TrialRecord*)>& change) const {
+  const int64_t id = record.id();
+  Mutation mutation;
+  mutation.Audit(AuditEvent(env_, caller, action, IdName("experiments", 'e', id), ""));
+  for (const records::TrialRecord* found : tx.state().TrialsOf(id)) {
+    if (HasEnded(found->state())) continue;
+    records::TrialRecord trial = *found;
+    change(&trial);
+    mutation.Put(std::move(trial));
+  }
+  mutation.Put(std::move(record));
+  tx.Apply(std::move(mutation));
+  trials_.Settle(tx, {id});
+  return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+}
+
 absl::StatusOr<v1::Experiment> Experiments::Cancel(Tx& tx, const Caller& caller, const std::string& name) const {
   URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
   if (HasEnded(record.state())) return CannotSince(record, "cancel");
@@ -205,40 +263,32 @@ absl::StatusOr<v1::Experiment> Experiments::Cancel(Tx& tx, const Caller& caller,
   record.set_state(v1::Experiment::STATE_CANCELED);
   record.set_reason(absl::StrCat("canceled by ", caller.actor));
   *record.mutable_end_time() = ToTimestamp(env_.clock->Now());
-  Gangs::RequestEnd(env_, &record);
-  v1::Experiment experiment = ToProto(tx, record);
-  tx.Apply(std::move(
-      Mutation().Audit(AuditEvent(env_, caller, "experiment.cancel", experiment.name(), "")).Put(std::move(record))));
-  return experiment;
+  return Change(tx, caller, "experiment.cancel", std::move(record), [&](records::TrialRecord* trial) {
+    EndTrial(env_, v1::Experiment::STATE_CANCELED, absl::StrCat("canceled by ", caller.actor), trial);
+    Gangs::RequestEnd(env_, trial);
+  });
 }
 
 absl::StatusOr<v1::Experiment> Experiments::Pause(Tx& tx, const Caller& caller, const std::string& name) const {
   URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
   if (HasEnded(record.state())) return CannotSince(record, "pause");
   record.set_wanted(records::ExperimentRecord::WANTED_PAUSE);
-  if (record.has_gang()) {
-    Gangs::RequestStop(env_, &record);
-  } else {
-    record.set_state(v1::Experiment::STATE_PAUSED);
-    record.set_reason("");
-  }
-  v1::Experiment experiment = ToProto(tx, record);
-  tx.Apply(std::move(
-      Mutation().Audit(AuditEvent(env_, caller, "experiment.pause", experiment.name(), "")).Put(std::move(record))));
-  return experiment;
+  return Change(tx, caller, "experiment.pause", std::move(record), [&](records::TrialRecord* trial) {
+    if (trial->state() == v1::Experiment::STATE_QUEUED) SetTrialState(v1::Experiment::STATE_PAUSED, "", trial);
+    if (trial->has_gang()) Gangs::RequestStop(env_, trial);
+  });
 }
 
 absl::StatusOr<v1::Experiment> Experiments::Resume(Tx& tx, const Caller& caller, const std::string& name) const {
   URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
   if (record.state() != v1::Experiment::STATE_PAUSED) return CannotSince(record, "resume");
   record.set_wanted(records::ExperimentRecord::WANTED_RUN);
-  record.set_state(v1::Experiment::STATE_QUEUED);
-  record.set_reason("");
-  record.set_queue_position(TakeNumber(tx, "queue_position"));
-  v1::Experiment experiment = ToProto(tx, record);
-  tx.Apply(std::move(
-      Mutation().Audit(AuditEvent(env_, caller, "experiment.resume", experiment.name(), "")).Put(std::move(record))));
-  return experiment;
+  return Change(tx, caller, "experiment.resume", std::move(record), [&](records::TrialRecord* trial) {
+    if (trial->state() != v1::Experiment::STATE_PAUSED || trial->waits_for_search()) return;
+    trial->mutable_demand()->set_queue_position(TakeNumber(tx, "queue_position"));
+    *trial->mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());
+    SetTrialState(v1::Experiment::STATE_QUEUED, "", trial);
+  });
 }
 
 }  // namespace ursa

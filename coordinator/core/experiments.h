@@ -3,10 +3,12 @@
 #define URSA_COORDINATOR_CORE_EXPERIMENTS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
+#include "coordinator/core/trials.h"
 #include "coordinator/core/workers.h"
 #include "ursa/v1/experiments.pb.h"
 
@@ -16,7 +18,8 @@ namespace ursa {
 // transaction are guarded by the coordinator's lock; the others read the store and belong on the executor.
 class Experiments {
  public:
-  Experiments(const Environment* env, const Workers* workers) : env_(*env), workers_(*workers) {}
+  Experiments(const Environment* env, const Workers* workers, const Trials* trials)
+      : env_(*env), workers_(*workers), trials_(*trials) {}
 
   absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
   absl::StatusOr<v1::Experiment> Get(const Tx& tx, const std::string& name) const;
@@ -29,10 +32,13 @@ class Experiments {
 
   // The number of an experiment that exists. Errors: NOT_FOUND, INVALID_ARGUMENT.
   static absl::StatusOr<int64_t> Find(const Tx& tx, const std::string& name);
+  // The trial of that experiment, named as "t17.2"; the first, if no name is given. Errors: NOT_FOUND,
+  // INVALID_ARGUMENT.
+  static absl::StatusOr<TrialId> FindTrial(const Tx& tx, const std::string& parent, const std::string& trial_id);
   // Whether nothing more can come of it: it has ended and its processes are gone.
   static bool IsOver(const Tx& tx, int64_t experiment_id);
 
-  absl::StatusOr<v1::ListMetricPointsResponse> ReadMetrics(int64_t experiment_id,
+  absl::StatusOr<v1::ListMetricPointsResponse> ReadMetrics(const TrialId& trial,
                                                            const v1::ListMetricPointsRequest& request) const;
   // The next page of a log; an empty one if there is nothing after `after_arrival`, which is moved on.
   absl::StatusOr<v1::ReadLogsResponse> ReadLog(int64_t experiment_id, const v1::ReadLogsRequest& request,
@@ -40,9 +46,13 @@ class Experiments {
 
  private:
   absl::StatusOr<records::ExperimentRecord> FindRecord(const Tx& tx, const std::string& name) const;
+  // Puts the record and what `change` makes of each of its trials that has not ended, and brings both in step.
+  v1::Experiment Change(Tx& tx, const Caller& caller, const std::string& action, records::ExperimentRecord record,
+                        const std::function<void(records::TrialRecord*)>& change) const;
 
   const Environment& env_;
   const Workers& workers_;
+  const Trials& trials_;
 };
 
 }  // namespace ursa

@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
-#include "base/ids.h"
 #include "base/log.h"
 #include "coordinator/core/checkpoints.h"
 #include "coordinator/core/gangs.h"
+#include "coordinator/state/task_name.h"
 #include "storage/log_store.h"
 #include "storage/metric_log.h"
 
@@ -19,11 +19,11 @@ constexpr int kEventPointsMax = 10'000;
 constexpr int kRowMetricsMax = 256;
 constexpr size_t kLogChunkBytesMax = size_t{1} << 20;
 
-TrialKey KeyOfTrial(int64_t experiment_id) { return {static_cast<uint64_t>(experiment_id), kOnlyTrial}; }
+TrialKey StoreKeyOf(const TrialId& id) { return {static_cast<uint64_t>(id.first), static_cast<uint32_t>(id.second)}; }
 
 }  // namespace
 
-void Gangs::OnMetrics(Tx& tx, const records::ExperimentRecord& found, const worker::v1::MetricPoints& metrics) {
+void Gangs::OnMetrics(Tx& tx, const records::TrialRecord& found, const worker::v1::MetricPoints& metrics) {
   std::vector<MetricPoint> points;
   v1::EpochRow row;
   row.set_epoch(std::max(0, metrics.epoch()));
@@ -39,20 +39,21 @@ void Gangs::OnMetrics(Tx& tx, const records::ExperimentRecord& found, const work
     if (row.metrics_size() < kRowMetricsMax) (*row.mutable_metrics())[point.name()] = point.value();
   }
   if (points.empty()) return;
-  const int64_t id = found.id();
+  const TrialId id(found.experiment_id(), found.number());
   tx.AddBulkWrite([log = env_.metrics, id, points = std::move(points)] {
-    return log->Append(KeyOfTrial(id), points, Durability::kBuffered);
+    return log->Append(StoreKeyOf(id), points, Durability::kBuffered);
   });
   if (!metrics.validation()) return;
-  records::ExperimentRecord experiment = found;
-  *experiment.mutable_metrics() = row.metrics();
+  records::TrialRecord trial = found;
+  *trial.mutable_metrics() = row.metrics();
   records::EpochRecord epoch;
-  epoch.set_experiment_id(id);
+  epoch.set_experiment_id(id.first);
+  epoch.set_trial(id.second);
   *epoch.mutable_row() = std::move(row);
-  tx.Apply(std::move(Mutation().Put(std::move(experiment)).Put(std::move(epoch))));
+  tx.Apply(std::move(Mutation().Put(std::move(trial)).Put(std::move(epoch))));
 }
 
-void Gangs::OnLog(Tx& tx, int64_t experiment_id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log) {
+void Gangs::OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log) {
   if (log.data().size() > kLogChunkBytesMax || log.offset() < 0) {
     ++num_refused_;
     return;
@@ -62,23 +63,23 @@ void Gangs::OnLog(Tx& tx, int64_t experiment_id, int64_t epoch, int32_t rank, co
   piece.offset = static_cast<uint64_t>(log.offset());
   piece.time = log.has_time() ? FromTimestamp(log.time()) : env_.clock->Now();
   piece.bytes = log.data();
-  const LogStreamKey stream{KeyOfTrial(experiment_id), static_cast<uint32_t>(rank)};
+  const LogStreamKey stream{StoreKeyOf(id), static_cast<uint32_t>(rank)};
   tx.AddBulkWrite([logs = env_.logs, stream, piece = std::move(piece)] {
     return logs->Append(stream, {piece}, Durability::kBuffered);
   });
 }
 
 void Gangs::OnCheckpoint(Tx& tx, int32_t rank, const worker::v1::CheckpointSaved& saved,
-                         const std::set<std::string>& missing_blobs, records::ExperimentRecord* experiment) {
+                         const std::set<std::string>& missing_blobs, records::TrialRecord* trial) {
   const std::string at = absl::StrCat("checkpoint at step ", saved.step(), ": ");
   for (const std::string* hash : {&saved.model_blob(), &saved.optimizer_blob()}) {
     if (!IsDigestHex(*hash) || missing_blobs.count(*hash)) {
-      return Fail(experiment, rank, absl::StrCat(at, "its blob ", hash->substr(0, 64), " is not stored"));
+      return Fail(trial, rank, absl::StrCat(at, "its blob ", hash->substr(0, 64), " is not stored"));
     }
   }
-  if (saved.step() < 0 || saved.step() < experiment->gang().from_step()) {
-    return Fail(experiment, rank,
-                absl::StrCat(at, "it is before step ", experiment->gang().from_step(), ", where the task began"));
+  if (saved.step() < 0 || saved.step() < trial->gang().from_step()) {
+    return Fail(trial, rank,
+                absl::StrCat(at, "it is before step ", trial->gang().from_step(), ", where the task began"));
   }
   records::CheckpointRecord checkpoint;
   checkpoint.set_id(TakeNumber(tx, "checkpoint"));
@@ -90,9 +91,11 @@ void Gangs::OnCheckpoint(Tx& tx, int32_t rank, const worker::v1::CheckpointSaved
   for (const auto& [name, value] : saved.metrics()) {
     if (checkpoint.metrics_size() < kRowMetricsMax) (*checkpoint.mutable_metrics())[name] = value;
   }
-  AddCheckpoint(std::move(checkpoint), env_.options.checkpoints_max, experiment);
-  if (saved.last()) experiment->set_trained_to_step(std::max<int64_t>(1, saved.step()));
-  URSA_LOG(INFO) << "experiment=" << ExperimentId(experiment->id()).ToString() << " checkpoint step=" << saved.step();
+  const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial->experiment_id());
+  AddCheckpoint(std::move(checkpoint), experiment.spec().checkpoint(), env_.options.checkpoints_max, trial);
+  if (saved.last()) trial->set_trained_to_step(std::max<int64_t>(1, saved.step()));
+  URSA_LOG(INFO) << "task=" << TaskName({trial->experiment_id(), trial->number()})
+                 << " checkpoint step=" << saved.step();
 }
 
 }  // namespace ursa

@@ -8,7 +8,8 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "coordinator/core/checkpoints.h"
-#include "coordinator/scheduling/gang_scheduler.h"
+#include "coordinator/core/trials.h"
+#include "coordinator/state/task_name.h"
 
 namespace ursa {
 namespace {
@@ -16,11 +17,10 @@ namespace {
 using Outcome = worker::v1::TaskFinished;
 using State_ = v1::Experiment;
 
-std::string Name(int64_t experiment_id) { return ExperimentId(experiment_id).ToString(); }
+TrialId IdOf(const records::TrialRecord& trial) { return {trial.experiment_id(), trial.number()}; }
 
-bool HasEnded(const records::ExperimentRecord& experiment) {
-  return experiment.state() == State_::STATE_COMPLETED || experiment.state() == State_::STATE_CANCELED ||
-         experiment.state() == State_::STATE_ERROR;
+bool IsGoingOn(const records::Gang& gang) {
+  return gang.phase() == records::Gang::PHASE_RUNNING || gang.phase() == records::Gang::PHASE_STOPPING;
 }
 
 void SetPhase(const Environment& env, records::Gang::Phase phase, records::Gang* gang) {
@@ -29,24 +29,18 @@ void SetPhase(const Environment& env, records::Gang::Phase phase, records::Gang*
   *gang->mutable_phase_time() = ToTimestamp(env.clock->Now());
 }
 
-void SetState(State_::State state, std::string reason, records::ExperimentRecord* experiment) {
-  URSA_LOG(INFO) << "experiment=" << Name(experiment->id()) << " " << State_::State_Name(experiment->state()) << "->"
-                 << State_::State_Name(state) << " epoch=" << experiment->epoch() << " reason=\"" << reason << "\"";
-  experiment->set_state(state);
-  experiment->set_reason(std::move(reason));
+void OnExited(const worker::v1::TaskExited& exited, records::Rank* rank) {
+  rank->set_gone(true);
+  if (rank->outcome() == Outcome::OUTCOME_UNSPECIFIED) {
+    rank->set_reason(exited.signal() != 0 ? absl::StrCat("ended by signal ", exited.signal())
+                                          : absl::StrCat("ended with exit status ", exited.exit_code()));
+  }
+  if (!exited.last_words().empty() && rank->outcome() != Outcome::OUTCOME_COMPLETED) {
+    rank->set_reason(absl::StrCat(rank->reason(), "; its last words: ", exited.last_words()));
+  }
 }
 
 }  // namespace
-
-std::string TaskName(int64_t experiment_id) { return absl::StrCat("t", experiment_id, ".", kOnlyTrial); }
-
-std::optional<int64_t> ParseTaskName(const std::string& task_id) {
-  const size_t dot = task_id.find('.');
-  if (dot == std::string::npos || task_id.substr(dot + 1) != std::to_string(kOnlyTrial)) return std::nullopt;
-  const auto id = Id<'t'>::Parse(std::string_view(task_id).substr(0, dot));
-  if (!id) return std::nullopt;
-  return id->number();
-}
 
 void Gangs::Schedule(Tx& tx) {
   const State& state = tx.state();
@@ -64,58 +58,64 @@ void Gangs::Schedule(Tx& tx) {
   }
   if (workers.empty()) return;
   std::vector<RunningGang> running;
-  for (const int64_t id : state.gangs()) {
-    const auto& experiment = *state.Find<records::ExperimentRecord>(id);
-    const auto& ranks = experiment.gang().ranks();
+  for (const TrialId& id : state.gangs()) {
+    const auto& trial = *state.Find<records::TrialRecord>(id);
+    const auto& ranks = trial.gang().ranks();
     const auto num_slots = std::count_if(ranks.begin(), ranks.end(), [&usable](const records::Rank& rank) {
       return !rank.gone() && usable.count(rank.worker_id());
     });
-    running.push_back({experiment.spec().execution().device(), static_cast<int32_t>(num_slots)});
+    running.push_back({trial.demand().kind(), static_cast<int32_t>(num_slots)});
   }
   std::vector<WaitingGang> waiting;
-  for (const auto& [key, id] : state.queue()) {
+  std::vector<TrialId> ids;
+  for (const QueueKey& key : state.queue()) {
     if (static_cast<int64_t>(waiting.size()) == env_.options.queue_depth_max) break;
-    const auto& spec = state.Find<records::ExperimentRecord>(id)->spec();
-    waiting.push_back(
-        {id, spec.execution().device(), SimdLevel(spec.execution().simd()), spec.resources().slots_per_trial()});
+    const records::Demand& demand = state.Find<records::TrialRecord>(key.trial)->demand();
+    waiting.push_back({static_cast<int64_t>(ids.size()), demand.kind(), SimdLevel(demand.simd()), demand.slots()});
+    ids.push_back(key.trial);
   }
   for (const GangPlacement& placement : ScheduleGangs(std::move(workers), running, waiting)) {
-    records::ExperimentRecord experiment = *state.Find<records::ExperimentRecord>(placement.gang_id);
-    experiment.set_epoch(experiment.epoch() + 1);
-    records::Gang* gang = experiment.mutable_gang();
-    gang->set_epoch(experiment.epoch());
-    SetPhase(env_, records::Gang::PHASE_RUNNING, gang);
-    for (const RankPlace& place : placement.ranks) {
-      records::Rank* rank = gang->add_ranks();
-      rank->set_worker_id(place.worker_id);
-      rank->set_slot(place.slot);
-    }
-    records::ProgressRecord progress;
-    progress.set_experiment_id(experiment.id());
-    if (const records::CheckpointRecord* from = LatestCheckpoint(experiment)) {
-      gang->set_model_blob(from->model_blob());
-      gang->set_optimizer_blob(from->optimizer_blob());
-      gang->set_from_step(from->step());
-      progress.set_step(from->step());
-      progress.set_epoch(from->epoch());
-    }
-    experiment.set_resumed_from_step(gang->from_step());
-    if (!experiment.has_start_time()) *experiment.mutable_start_time() = ToTimestamp(env_.clock->Now());
-    SetState(State_::STATE_RUNNING, "", &experiment);
-    tx.Apply(std::move(Mutation().Put(std::move(experiment)).Put(std::move(progress))));
+    Start(tx, ids[static_cast<size_t>(placement.gang_id)], placement.ranks);
   }
 }
 
-bool Gangs::IsCurrent(const Tx& tx, int64_t experiment_id, int64_t epoch) {
-  const auto* experiment = tx.state().Find<records::ExperimentRecord>(experiment_id);
-  return experiment != nullptr && experiment->has_gang() && experiment->gang().epoch() == epoch &&
-         experiment->gang().phase() != records::Gang::PHASE_ENDING;
+void Gangs::Start(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places) {
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  trial.set_epoch(trial.epoch() + 1);
+  records::Gang* gang = trial.mutable_gang();
+  gang->set_epoch(trial.epoch());
+  SetPhase(env_, records::Gang::PHASE_RUNNING, gang);
+  for (const RankPlace& place : places) {
+    records::Rank* rank = gang->add_ranks();
+    rank->set_worker_id(place.worker_id);
+    rank->set_slot(place.slot);
+  }
+  records::ProgressRecord progress;
+  progress.set_experiment_id(id.first);
+  progress.set_trial(id.second);
+  if (const records::CheckpointRecord* from = LatestCheckpoint(trial)) {
+    gang->set_model_blob(from->model_blob());
+    gang->set_optimizer_blob(from->optimizer_blob());
+    gang->set_from_step(from->step());
+    progress.set_step(from->step());
+    progress.set_epoch(from->epoch());
+  }
+  trial.set_resumed_from_step(gang->from_step());
+  if (!trial.has_start_time()) *trial.mutable_start_time() = ToTimestamp(env_.clock->Now());
+  SetTrialState(State_::STATE_RUNNING, "", &trial);
+  tx.Apply(std::move(Mutation().Put(std::move(trial)).Put(std::move(progress))));
+}
+
+bool Gangs::IsCurrent(const Tx& tx, const TrialId& id, int64_t epoch) {
+  const auto* trial = tx.state().Find<records::TrialRecord>(id);
+  return trial != nullptr && trial->has_gang() && trial->gang().epoch() == epoch &&
+         trial->gang().phase() != records::Gang::PHASE_ENDING;
 }
 
 bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& stamped,
                     const std::set<std::string>& missing_blobs) {
   const auto id = ParseTaskName(stamped.task_id());
-  const auto* found = id ? tx.state().Find<records::ExperimentRecord>(*id) : nullptr;
+  const auto* found = id ? tx.state().Find<records::TrialRecord>(*id) : nullptr;
   const int32_t rank = stamped.rank();
   if (found == nullptr || !found->has_gang() || found->gang().epoch() != stamped.epoch() || rank < 0 ||
       rank >= found->gang().ranks_size() || found->gang().ranks(rank).worker_id() != worker_id ||
@@ -137,31 +137,17 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
     case worker::v1::TaskEvent::kCheckpoint:
     case worker::v1::TaskEvent::kFinished:
     case worker::v1::TaskEvent::kExited: {
-      records::ExperimentRecord experiment = *found;
-      experiment.mutable_gang()->set_has_started(true);
-      records::Rank* record = experiment.mutable_gang()->mutable_ranks(rank);
+      records::TrialRecord trial = *found;
+      trial.mutable_gang()->set_has_started(true);
       if (event.has_checkpoint()) {
-        OnCheckpoint(tx, rank, event.checkpoint(), missing_blobs, &experiment);
+        OnCheckpoint(tx, rank, event.checkpoint(), missing_blobs, &trial);
       } else if (event.has_finished()) {
-        record->set_outcome(event.finished().outcome());
-        record->set_reason(event.finished().reason());
-        if (event.finished().outcome() == Outcome::OUTCOME_STOPPED &&
-            experiment.gang().phase() == records::Gang::PHASE_RUNNING) {
-          workers_.SetLeaving(worker_id);
-        }
+        OnFinished(worker_id, rank, event.finished(), &trial);
       } else {
-        const worker::v1::TaskExited& exited = event.exited();
-        record->set_gone(true);
-        if (record->outcome() == Outcome::OUTCOME_UNSPECIFIED) {
-          record->set_reason(exited.signal() != 0 ? absl::StrCat("ended by signal ", exited.signal())
-                                                  : absl::StrCat("ended with exit status ", exited.exit_code()));
-        }
-        if (!exited.last_words().empty() && record->outcome() != Outcome::OUTCOME_COMPLETED) {
-          record->set_reason(absl::StrCat(record->reason(), "; its last words: ", exited.last_words()));
-        }
+        OnExited(event.exited(), trial.mutable_gang()->mutable_ranks(rank));
       }
-      Review(&experiment);
-      tx.Put(std::move(experiment));
+      Review(tx, &trial);
+      tx.Put(std::move(trial));
       break;
     }
     default:
@@ -171,9 +157,19 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
   return true;
 }
 
+void Gangs::OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFinished& finished,
+                       records::TrialRecord* trial) {
+  records::Rank* record = trial->mutable_gang()->mutable_ranks(rank);
+  record->set_outcome(finished.outcome());
+  record->set_reason(finished.reason());
+  if (finished.outcome() == Outcome::OUTCOME_STOPPED && trial->gang().phase() == records::Gang::PHASE_RUNNING) {
+    workers_.SetLeaving(worker_id);
+  }
+}
+
 void Gangs::OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status) {
   const auto id = ParseTaskName(status.task_id());
-  const auto* found = id ? tx.state().Find<records::ExperimentRecord>(*id) : nullptr;
+  const auto* found = id ? tx.state().Find<records::TrialRecord>(*id) : nullptr;
   if (found == nullptr || !found->has_gang() || found->gang().epoch() != status.epoch() ||
       found->gang().has_started()) {
     return;
@@ -183,70 +179,84 @@ void Gangs::OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& sta
                    [worker_id](const records::Rank& rank) { return rank.worker_id() == worker_id; })) {
     return;
   }
-  records::ExperimentRecord experiment = *found;
-  experiment.mutable_gang()->set_has_started(true);
-  tx.Put(std::move(experiment));
+  records::TrialRecord trial = *found;
+  trial.mutable_gang()->set_has_started(true);
+  tx.Put(std::move(trial));
 }
 
-void Gangs::OnProgress(Tx& tx, int64_t experiment_id, const worker::v1::TaskProgress& progress) {
+void Gangs::OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress& progress) {
   records::ProgressRecord record;
-  record.set_experiment_id(experiment_id);
+  record.set_experiment_id(id.first);
+  record.set_trial(id.second);
   record.set_step(std::max<int64_t>(0, progress.step()));
   record.set_epoch(std::max(0, progress.epoch()));
   record.set_data_wait_percent(progress.data_wait_percent());
   tx.Put(std::move(record));
 }
 
-void Gangs::Fail(records::ExperimentRecord* experiment, int32_t rank, const std::string& why) {
-  records::Gang* gang = experiment->mutable_gang();
+void Gangs::Fail(records::TrialRecord* trial, int32_t rank, const std::string& why) {
+  records::Gang* gang = trial->mutable_gang();
   // What breaks while a stop is under way goes on from the last checkpoint, as the stop would have.
   if (gang->phase() == records::Gang::PHASE_STOPPING) gang->set_uncounted(true);
   gang->set_failure(why);
   gang->set_failure_rank(rank);
   SetPhase(env_, records::Gang::PHASE_ENDING, gang);
-  if (!HasEnded(*experiment)) experiment->set_reason(absl::StrCat("being stopped: ", why));
-  URSA_LOG(WARNING) << "experiment=" << Name(experiment->id()) << " epoch=" << gang->epoch() << " gang ends: " << why;
+  if (!HasEnded(trial->state())) trial->set_reason(absl::StrCat("being stopped: ", why));
+  URSA_LOG(WARNING) << "task=" << TaskName(IdOf(*trial)) << " epoch=" << gang->epoch() << " gang ends: " << why;
 }
 
-void Gangs::Review(records::ExperimentRecord* experiment) {
-  records::Gang* gang = experiment->mutable_gang();
+void Gangs::Review(const Tx& tx, records::TrialRecord* trial) {
+  records::Gang* gang = trial->mutable_gang();
   bool all_gone = true;
   for (int32_t r = 0; r < gang->ranks_size(); ++r) {
     const records::Rank& rank = gang->ranks(r);
     all_gone &= rank.gone();
+    if (gang->done()) continue;
     const auto outcome = rank.outcome();
     if (outcome == Outcome::OUTCOME_USER_ERROR && !gang->user_error()) {
       gang->set_user_error(true);
-      Fail(experiment, r, rank.reason());
+      Fail(trial, r, rank.reason());
       continue;
     }
-    const bool is_going_on =
-        gang->phase() == records::Gang::PHASE_RUNNING || gang->phase() == records::Gang::PHASE_STOPPING;
-    if (!is_going_on) continue;
+    if (!IsGoingOn(*gang)) continue;
     if (outcome == Outcome::OUTCOME_FAILED || (rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED)) {
-      Fail(experiment, r, absl::StrCat("rank ", r, ": ", rank.reason()));
+      Fail(trial, r, absl::StrCat("rank ", r, ": ", rank.reason()));
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
       SetPhase(env_, records::Gang::PHASE_STOPPING, gang);
-    } else if (outcome == Outcome::OUTCOME_COMPLETED && r == 0) {
-      if (experiment->trained_to_step() > 0) {
-        SetPhase(env_, records::Gang::PHASE_FINISHED, gang);
-        SetState(State_::STATE_COMPLETED, "", experiment);
-        *experiment->mutable_end_time() = ToTimestamp(env_.clock->Now());
-      } else {
-        Fail(experiment, r, "rank 0: it ended without its last checkpoint");
-      }
+    } else if (r == 0 && (outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED)) {
+      OnDone(r, outcome == Outcome::OUTCOME_COMPLETED, trial);
     }
   }
-  if (all_gone) Conclude(experiment);
+  if (all_gone) Conclude(tx, trial);
 }
 
-void Gangs::Conclude(records::ExperimentRecord* experiment) {
-  const records::Gang gang = experiment->gang();
-  experiment->clear_gang();
-  if (HasEnded(*experiment)) return;
-  const bool pauses = experiment->wanted() == records::ExperimentRecord::WANTED_PAUSE;
+void Gangs::OnDone(int32_t rank, bool is_trained, records::TrialRecord* trial) {
+  const records::CheckpointRecord* latest = LatestCheckpoint(*trial);
+  if (is_trained ? trial->trained_to_step() == 0 : latest == nullptr || latest->epoch() < trial->until_epoch()) {
+    return Fail(trial, rank, "rank 0: it ended without its last checkpoint");
+  }
+  records::Gang* gang = trial->mutable_gang();
+  SetPhase(env_, records::Gang::PHASE_FINISHED, gang);
+  gang->set_done(true);
+  if (is_trained) {
+    EndTrial(env_, State_::STATE_COMPLETED, "", trial);
+  } else {
+    trial->set_waits_for_search(true);
+    SetTrialState(State_::STATE_PAUSED, absl::StrCat("trained ", latest->epoch(), " epochs, waits for the search"),
+                  trial);
+  }
+}
+
+void Gangs::Conclude(const Tx& tx, records::TrialRecord* trial) {
+  const records::Gang gang = trial->gang();
+  trial->clear_gang();
+  if (HasEnded(trial->state()) || gang.done()) return;
+  const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial->experiment_id());
+  const bool pauses = experiment.wanted() == records::ExperimentRecord::WANTED_PAUSE;
+  if (!pauses) *trial->mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());
   if (gang.failure().empty()) {
-    SetState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, pauses ? "" : "its worker stopped it", experiment);
+    if (!pauses) trial->set_moves(trial->moves() + 1);
+    SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, pauses ? "" : "its worker stopped it", trial);
     return;
   }
   std::string why = gang.failure();
@@ -255,76 +265,74 @@ void Gangs::Conclude(records::ExperimentRecord* experiment) {
     const std::string& reason = gang.ranks(gang.failure_rank()).reason();
     if (reason.size() > why.size()) why = absl::StrCat("rank ", gang.failure_rank(), ": ", reason);
   }
-  const int32_t max_restarts = experiment->spec().max_restarts();
+  const int32_t max_restarts = experiment.spec().max_restarts();
   if (gang.user_error()) {
-    *experiment->mutable_end_time() = ToTimestamp(env_.clock->Now());
-    SetState(State_::STATE_ERROR, why, experiment);
+    EndTrial(env_, State_::STATE_ERROR, why, trial);
   } else if (pauses) {
-    SetState(State_::STATE_PAUSED, absl::StrCat("stopped without a new checkpoint: ", why), experiment);
+    SetTrialState(State_::STATE_PAUSED, absl::StrCat("stopped without a new checkpoint: ", why), trial);
   } else if (gang.uncounted()) {
-    SetState(State_::STATE_QUEUED, absl::StrCat("starts again: ", why), experiment);
-  } else if (experiment->restarts() >= max_restarts) {
-    *experiment->mutable_end_time() = ToTimestamp(env_.clock->Now());
-    SetState(State_::STATE_ERROR,
-             absl::StrCat("failed after ", experiment->restarts(), " restarts (max_restarts is ", max_restarts,
+    trial->set_moves(trial->moves() + 1);
+    SetTrialState(State_::STATE_QUEUED, absl::StrCat("starts again: ", why), trial);
+  } else if (trial->restarts() >= max_restarts) {
+    EndTrial(env_, State_::STATE_ERROR,
+             absl::StrCat("failed after ", trial->restarts(), " restarts (max_restarts is ", max_restarts,
                           "), at last: ", why),
-             experiment);
+             trial);
   } else {
-    experiment->set_restarts(experiment->restarts() + 1);
-    SetState(State_::STATE_QUEUED,
-             absl::StrCat("restart ", experiment->restarts(), " of at most ", max_restarts, " after: ", why),
-             experiment);
+    trial->set_restarts(trial->restarts() + 1);
+    SetTrialState(State_::STATE_QUEUED,
+                  absl::StrCat("restart ", trial->restarts(), " of at most ", max_restarts, " after: ", why), trial);
   }
 }
 
 void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
-  const std::set<int64_t> experiments = tx.state().LoadOf(worker_id).experiments;
-  for (const int64_t id : experiments) {
-    records::ExperimentRecord experiment = *tx.state().Find<records::ExperimentRecord>(id);
-    records::Gang* gang = experiment.mutable_gang();
+  const std::set<TrialId> trials = tx.state().LoadOf(worker_id).trials;
+  for (const TrialId& id : trials) {
+    records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+    records::Gang* gang = trial.mutable_gang();
     int32_t failed_rank = -1;
     for (int32_t r = 0; r < gang->ranks_size(); ++r) {
       records::Rank* rank = gang->mutable_ranks(r);
       if (rank->worker_id() != worker_id || rank->gone()) continue;
       rank->set_gone(true);
-      const bool is_done = rank->outcome() == Outcome::OUTCOME_COMPLETED || rank->outcome() == Outcome::OUTCOME_STOPPED;
+      const bool is_done = rank->outcome() == Outcome::OUTCOME_COMPLETED ||
+                           rank->outcome() == Outcome::OUTCOME_REACHED || rank->outcome() == Outcome::OUTCOME_STOPPED;
       if (!is_done && failed_rank < 0) failed_rank = r;
       if (rank->outcome() == Outcome::OUTCOME_UNSPECIFIED) rank->set_reason(why);
     }
-    const bool is_going_on =
-        gang->phase() == records::Gang::PHASE_RUNNING || gang->phase() == records::Gang::PHASE_STOPPING;
-    if (failed_rank >= 0 && is_going_on) {
+    if (failed_rank >= 0 && IsGoingOn(*gang)) {
       if (!gang->has_started()) gang->set_uncounted(true);
-      Fail(&experiment, failed_rank, why);
+      Fail(&trial, failed_rank, why);
     }
-    Review(&experiment);
-    tx.Put(std::move(experiment));
+    Review(tx, &trial);
+    tx.Put(std::move(trial));
   }
 }
 
-void Gangs::EndUncounted(Tx& tx, int64_t experiment_id, int64_t epoch, const std::string& why) {
-  if (!IsCurrent(tx, experiment_id, epoch)) return;
-  records::ExperimentRecord experiment = *tx.state().Find<records::ExperimentRecord>(experiment_id);
-  if (experiment.gang().phase() == records::Gang::PHASE_FINISHED) return;
-  experiment.mutable_gang()->set_uncounted(true);
-  Fail(&experiment, 0, why);
-  tx.Put(std::move(experiment));
+void Gangs::EndUncounted(Tx& tx, const TrialId& id, int64_t epoch, const std::string& why) {
+  if (!IsCurrent(tx, id, epoch)) return;
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  if (trial.gang().done()) return;
+  trial.mutable_gang()->set_uncounted(true);
+  Fail(&trial, 0, why);
+  tx.Put(std::move(trial));
 }
 
-void Gangs::RequestStop(const Environment& env, records::ExperimentRecord* experiment) {
-  if (experiment->gang().phase() == records::Gang::PHASE_RUNNING) {
-    SetPhase(env, records::Gang::PHASE_STOPPING, experiment->mutable_gang());
+void Gangs::RequestStop(const Environment& env, records::TrialRecord* trial) {
+  if (trial->gang().phase() == records::Gang::PHASE_RUNNING) {
+    SetPhase(env, records::Gang::PHASE_STOPPING, trial->mutable_gang());
   }
 }
 
-void Gangs::RequestEnd(const Environment& env, records::ExperimentRecord* experiment) {
-  if (experiment->has_gang()) SetPhase(env, records::Gang::PHASE_ENDING, experiment->mutable_gang());
+void Gangs::RequestEnd(const Environment& env, records::TrialRecord* trial) {
+  if (trial->has_gang()) SetPhase(env, records::Gang::PHASE_ENDING, trial->mutable_gang());
 }
 
 void Gangs::AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState* desired) const {
-  for (const int64_t id : tx.state().LoadOf(worker_id).experiments) {
-    const auto& experiment = *tx.state().Find<records::ExperimentRecord>(id);
-    const records::Gang& gang = experiment.gang();
+  for (const TrialId& id : tx.state().LoadOf(worker_id).trials) {
+    const auto& experiment = *tx.state().Find<records::ExperimentRecord>(id.first);
+    const auto& trial = *tx.state().Find<records::TrialRecord>(id);
+    const records::Gang& gang = trial.gang();
     if (gang.phase() == records::Gang::PHASE_ENDING) continue;
     worker::v1::TaskOrder* order = desired->add_orders();
     order->set_stop(gang.phase() == records::Gang::PHASE_STOPPING);
@@ -337,33 +345,34 @@ void Gangs::AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState*
       assignment->add_ranks(r);
       order->add_slots(gang.ranks(r).slot());
     }
-    assignment->set_device(experiment.spec().execution().device());
+    assignment->set_device(trial.demand().kind());
     assignment->set_threads(experiment.spec().execution().threads_per_rank());
-    assignment->set_log_name(Name(id));
+    assignment->set_log_name(ExperimentId(id.first).ToString());
     worker::v1::TrainAssignment* train = assignment->mutable_train();
-    *train->mutable_spec() = experiment.spec();
+    *train->mutable_spec() = SpecOfTrial(experiment, trial);
     train->set_manifest_hash(experiment.manifest_hash());
     *train->mutable_classes() = experiment.classes();
     train->set_model_blob(gang.model_blob());
     train->set_optimizer_blob(gang.optimizer_blob());
     train->set_resumed_from_step(gang.from_step());
+    train->set_until_epoch(trial.until_epoch());
   }
 }
 
 void Gangs::Tick(Tx& tx) {
   const absl::Time now = env_.clock->Now();
-  std::vector<int64_t> overdue;
-  for (const int64_t id : tx.state().gangs()) {
-    const records::Gang& gang = tx.state().Find<records::ExperimentRecord>(id)->gang();
+  std::vector<TrialId> overdue;
+  for (const TrialId& id : tx.state().gangs()) {
+    const records::Gang& gang = tx.state().Find<records::TrialRecord>(id)->gang();
     if (gang.phase() == records::Gang::PHASE_FINISHED &&
         now - FromTimestamp(gang.phase_time()) >= env_.options.finish_time) {
       overdue.push_back(id);
     }
   }
-  for (const int64_t id : overdue) {
-    records::ExperimentRecord experiment = *tx.state().Find<records::ExperimentRecord>(id);
-    SetPhase(env_, records::Gang::PHASE_ENDING, experiment.mutable_gang());
-    tx.Put(std::move(experiment));
+  for (const TrialId& id : overdue) {
+    records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+    SetPhase(env_, records::Gang::PHASE_ENDING, trial.mutable_gang());
+    tx.Put(std::move(trial));
   }
 }
 

@@ -4,20 +4,21 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/workers.h"
+#include "coordinator/scheduling/gang_scheduler.h"
 #include "ursa/worker/v1/worker.pb.h"
 
 namespace ursa {
 
-// What the ranks of an experiment's task do, as Gang in storage/v1 keeps it:
+// What the ranks of a trial's task do, as Gang in storage/v1 keeps it:
 //
-//   (queued) --1--> RUNNING --2--> FINISHED --6--> (completed)
+//   (queued) --1--> RUNNING --2--> FINISHED --6--> (completed, or waits for its search)
 //                    |   `---3--> STOPPING --6--> (paused, or queued again)
 //                    `---4--> ENDING --6--> (queued again, or error; canceled)
 //                             STOPPING --5--> ENDING
@@ -46,16 +47,16 @@ class Gangs {
   void OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why);
 
   // Ends the gang, if it has one that is of that epoch, as failed for a reason that is not the job's.
-  void EndUncounted(Tx& tx, int64_t experiment_id, int64_t epoch, const std::string& why);
+  void EndUncounted(Tx& tx, const TrialId& id, int64_t epoch, const std::string& why);
 
   // The gang is to end, with a checkpoint (pause) or without (cancel); the experiment's record says what then.
-  static void RequestStop(const Environment& env, records::ExperimentRecord* experiment);
-  static void RequestEnd(const Environment& env, records::ExperimentRecord* experiment);
+  static void RequestStop(const Environment& env, records::TrialRecord* trial);
+  static void RequestEnd(const Environment& env, records::TrialRecord* trial);
 
   void AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState* desired) const;
 
-  // Whether that epoch of the experiment's task is the present one and may meet for a rendezvous.
-  static bool IsCurrent(const Tx& tx, int64_t experiment_id, int64_t epoch);
+  // Whether that epoch of the trial's task is the present one and may meet for a rendezvous.
+  static bool IsCurrent(const Tx& tx, const TrialId& id, int64_t epoch);
 
   void Tick(Tx& tx);
 
@@ -63,26 +64,25 @@ class Gangs {
   int64_t num_refused() const { return num_refused_; }
 
  private:
-  void OnMetrics(Tx& tx, const records::ExperimentRecord& experiment, const worker::v1::MetricPoints& metrics);
-  void OnLog(Tx& tx, int64_t experiment_id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log);
-  void OnProgress(Tx& tx, int64_t experiment_id, const worker::v1::TaskProgress& progress);
+  void Start(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places);
+  void OnMetrics(Tx& tx, const records::TrialRecord& trial, const worker::v1::MetricPoints& metrics);
+  void OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log);
+  void OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress& progress);
   void OnCheckpoint(Tx& tx, int32_t rank, const worker::v1::CheckpointSaved& saved,
-                    const std::set<std::string>& missing_blobs, records::ExperimentRecord* experiment);
+                    const std::set<std::string>& missing_blobs, records::TrialRecord* trial);
+  void OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFinished& finished,
+                  records::TrialRecord* trial);
   // Looks at what the ranks have said, moves the gang on, and ends it when all ranks are gone.
-  void Review(records::ExperimentRecord* experiment);
-  void Conclude(records::ExperimentRecord* experiment);
-  void Fail(records::ExperimentRecord* experiment, int32_t rank, const std::string& why);
+  void Review(const Tx& tx, records::TrialRecord* trial);
+  // Rank 0 has done what the gang was started for.
+  void OnDone(int32_t rank, bool is_trained, records::TrialRecord* trial);
+  void Conclude(const Tx& tx, records::TrialRecord* trial);
+  void Fail(records::TrialRecord* trial, int32_t rank, const std::string& why);
 
   const Environment& env_;
   Workers& workers_;
   int64_t num_refused_ = 0;
 };
-
-// "t17.1", the task of an experiment; nothing for another text.
-std::string TaskName(int64_t experiment_id);
-std::optional<int64_t> ParseTaskName(const std::string& task_id);
-
-inline constexpr uint32_t kOnlyTrial = 1;  // number of an experiment's one trial in metric and log keys
 
 }  // namespace ursa
 

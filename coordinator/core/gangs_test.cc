@@ -41,7 +41,7 @@ class GangsTest : public ::testing::Test {
     harness_.Report(&worker_, "t1.1", epoch, 0, std::move(event));
   }
   v1::ListMetricPointsResponse Points() {
-    return harness_.coordinator().experiments().ReadMetrics(1, v1::ListMetricPointsRequest()).value();
+    return harness_.coordinator().experiments().ReadMetrics({1, 1}, v1::ListMetricPointsRequest()).value();
   }
 
   Harness harness_;

@@ -13,6 +13,7 @@
 #include "coordinator/core/experiments.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/core/promotion.h"
+#include "coordinator/core/trials.h"
 #include "experiments/artifact.h"
 #include "experiments/gates_text.h"
 #include "experiments/resource_names.h"
@@ -85,7 +86,11 @@ absl::StatusOr<v1::ModelVersion> Registry::Register(Tx& tx, const Caller& caller
   URSA_RETURN_IF_ERROR(CheckName("model", request.model()));
   URSA_ASSIGN_OR_RETURN(const int64_t experiment_id, Experiments::Find(tx, request.experiment()));
   const auto& experiment = *tx.state().Find<records::ExperimentRecord>(experiment_id);
-  URSA_ASSIGN_OR_RETURN(const records::CheckpointRecord checkpoint, FindCheckpoint(experiment, request.checkpoint()));
+  URSA_ASSIGN_OR_RETURN(const FoundCheckpoint found,
+                        FindCheckpoint(experiment_id, tx.state().TrialsOf(experiment_id),
+                                       experiment.spec().checkpoint().best_metric(), request.checkpoint()));
+  const records::CheckpointRecord& checkpoint = *found.checkpoint;
+  const v1::ExperimentSpec spec = SpecOfTrial(experiment, *found.trial);
 
   const auto* known = tx.state().Find<records::ModelRecord>(request.model());
   records::ModelRecord model;
@@ -105,15 +110,15 @@ absl::StatusOr<v1::ModelVersion> Registry::Register(Tx& tx, const Caller& caller
   model.set_num_versions(model.num_versions() + 1);
 
   records::ModelVersionRecord record;
-  *record.mutable_data() = experiment.spec().data();
-  record.set_device(experiment.spec().execution().device());
+  *record.mutable_data() = spec.data();
+  record.set_device(spec.execution().device());
   v1::ModelVersion* version = record.mutable_version();
   version->set_model(request.model());
   version->set_version(model.num_versions());
   version->set_name(VersionName(request.model(), model.num_versions()));
   version->set_weights_hash(checkpoint.model_blob());
-  version->set_architecture(experiment.spec().model().architecture());
-  version->set_transform_hash(TransformHash(experiment.spec().data()));
+  version->set_architecture(spec.model().architecture());
+  version->set_transform_hash(TransformHash(spec.data()));
   *version->mutable_classes() = experiment.classes();
   version->set_artifact_hash(ArtifactHash(version->weights_hash(), version->architecture(), version->transform_hash(),
                                           {version->classes().begin(), version->classes().end()}));
@@ -124,7 +129,7 @@ absl::StatusOr<v1::ModelVersion> Registry::Register(Tx& tx, const Caller& caller
   lineage->set_experiment_id(ExperimentId(experiment_id).ToString());
   lineage->set_checkpoint_id(CheckpointId(checkpoint.id()).ToString());
   lineage->set_step(checkpoint.step());
-  lineage->set_dataset(experiment.spec().dataset());
+  lineage->set_dataset(spec.dataset());
   if (const auto dataset = ParseDatasetVersionName(experiment.dataset_version()); dataset.ok() && dataset->version) {
     const auto* trained_on =
         tx.state().Find<records::DatasetVersionRecord>(NamedNumberKey(dataset->name, *dataset->version));

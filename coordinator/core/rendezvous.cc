@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "coordinator/core/gangs.h"
+#include "coordinator/state/task_name.h"
 
 namespace ursa {
 namespace {
@@ -95,12 +95,12 @@ absl::StatusOr<worker::v1::StoreResponse> Rendezvous::RunNow(const Request& requ
   }
 }
 
-void Rendezvous::Run(Tx& tx, int64_t experiment_id, int64_t epoch, CallName call, const Request& request,
+void Rendezvous::Run(Tx& tx, const TrialId& trial, int64_t epoch, CallName call, const Request& request,
                      Answer answer) {
-  const auto found = stores_.find({experiment_id, epoch});
+  const auto found = stores_.find({trial, epoch});
   if (found == stores_.end()) {
-    return answer(tx, absl::AbortedError(absl::StrCat("rendezvous: epoch ", epoch, " of task ", TaskName(experiment_id),
-                                                      " is stale")));
+    return answer(
+        tx, absl::AbortedError(absl::StrCat("rendezvous: epoch ", epoch, " of task ", TaskName(trial), " is stale")));
   }
   Store& store = found->second;
   const bool needs_key = request.operation() != Request::OPERATION_COUNT;
@@ -147,7 +147,7 @@ void Rendezvous::Wake(Tx& tx, Store* store) {
   store->waiters = std::move(waiting);
 }
 
-void Rendezvous::DropUnless(Tx& tx, const std::function<bool(int64_t, int64_t)>& is_current) {
+void Rendezvous::DropUnless(Tx& tx, const std::function<bool(const TrialId&, int64_t)>& is_current) {
   for (auto it = stores_.begin(); it != stores_.end();) {
     if (is_current(it->first.first, it->first.second)) {
       ++it;

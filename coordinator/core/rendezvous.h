@@ -29,14 +29,14 @@ class Rendezvous {
   // others answer at once. `call` names the call: one that is sent again after a broken stream takes effect once.
   // Errors: RESOURCE_EXHAUSTED (too many keys, a value too large), INVALID_ARGUMENT, ABORTED (the epoch is stale).
   using CallName = std::pair<int64_t, int64_t>;  // worker and its call id
-  void Run(Tx& tx, int64_t experiment_id, int64_t epoch, CallName call, const worker::v1::StoreRequest& request,
+  void Run(Tx& tx, const TrialId& trial, int64_t epoch, CallName call, const worker::v1::StoreRequest& request,
            Answer answer);
 
-  bool Has(int64_t experiment_id, int64_t epoch) const { return stores_.count({experiment_id, epoch}) > 0; }
+  bool Has(const TrialId& trial, int64_t epoch) const { return stores_.count({trial, epoch}) > 0; }
   // Makes an empty store, for an epoch that starts now.
-  void Add(int64_t experiment_id, int64_t epoch) { stores_.try_emplace({experiment_id, epoch}); }
+  void Add(const TrialId& trial, int64_t epoch) { stores_.try_emplace({trial, epoch}); }
   // Forgets all epochs for which `is_current` is false; who waits there gets ABORTED.
-  void DropUnless(Tx& tx, const std::function<bool(int64_t experiment_id, int64_t epoch)>& is_current);
+  void DropUnless(Tx& tx, const std::function<bool(const TrialId& trial, int64_t epoch)>& is_current);
 
   // Answers those who have waited for too long.
   void Tick(Tx& tx);
@@ -59,7 +59,7 @@ class Rendezvous {
   static void Wake(Tx& tx, Store* store);
 
   const Environment& env_;
-  std::map<std::pair<int64_t, int64_t>, Store> stores_;  // by (experiment, epoch)
+  std::map<std::pair<TrialId, int64_t>, Store> stores_;  // by (trial, epoch)
 };
 
 }  // namespace ursa

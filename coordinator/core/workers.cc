@@ -45,7 +45,8 @@ absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) c
         absl::StrCat("hello: simd \"", hello.simd(), "\" is not known (x86-64-v2, avx2, avx512)"));
   }
   if (hello.incarnation().empty()) return absl::InvalidArgumentError("hello: incarnation is empty");
-  for (const std::string* text : {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version()}) {
+  for (const std::string* text :
+       {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version(), &hello.pool()}) {
     if (text->size() > kHelloTextBytesMax) {
       return absl::InvalidArgumentError(
           absl::StrCat("hello: a text has ", text->size(), " bytes, at most ", kHelloTextBytesMax, " are allowed"));
@@ -94,6 +95,7 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   record.set_version(hello.version());
   record.set_cores(hello.cores());
   record.set_simd(hello.simd());
+  record.set_pool(hello.pool().empty() ? kDefaultPool : hello.pool());
   record.set_lost(false);
   *record.mutable_last_seen_time() = ToTimestamp(env_.clock->Now());
   tx.Put(std::move(record));

@@ -65,9 +65,9 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
                                              const v1::ListMetricPointsRequest* request,
                                              v1::ListMetricPointsResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    ReadStateThen<int64_t>(
-        env_, [&](const Tx& tx) { return Experiments::Find(tx, request->parent()); },
-        [this, request, done = Answer(reactor, response)](const absl::StatusOr<int64_t>& id) {
+    ReadStateThen<TrialId>(
+        env_, [&](const Tx& tx) { return Experiments::FindTrial(tx, request->parent(), request->trial_id()); },
+        [this, request, done = Answer(reactor, response)](const absl::StatusOr<TrialId>& id) {
           done(id.ok() ? experiments_.ReadMetrics(*id, *request) : id.status());
         });
     return reactor;
@@ -140,9 +140,9 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
     ReadStateThen<Found>(
         env_,
         [&request](const Tx& tx) -> absl::StatusOr<Found> {
-          const absl::StatusOr<int64_t> id = Experiments::Find(tx, request->parent());
-          if (!id.ok()) return id.status();
-          return Found{*id, Experiments::IsOver(tx, *id)};
+          const absl::StatusOr<TrialId> trial = Experiments::FindTrial(tx, request->parent(), request->trial_id());
+          if (!trial.ok()) return trial.status();
+          return Found{trial->first, Experiments::IsOver(tx, trial->first)};
         },
         [this, request, position, pulled = std::move(pulled)](const absl::StatusOr<Found>& found) {
           if (!found.ok()) return pulled({std::nullopt, found.status()});

@@ -20,6 +20,24 @@ using NameKey = std::string;
 using NamedNumberKey = std::pair<std::string, int64_t>;
 using NumberPairKey = std::pair<int64_t, int64_t>;
 using NamePairKey = std::pair<std::string, std::string>;
+using TrialId = NumberPairKey;  // experiment's number, trial's number
+
+// An epoch of a trial. A type of its own, as its text names the first trial by leaving it out.
+struct TrialEpochKey {
+  TrialId trial;
+  int64_t epoch = 0;
+  friend bool operator<(const TrialEpochKey& a, const TrialEpochKey& b) {
+    return std::tie(a.trial, a.epoch) < std::tie(b.trial, b.epoch);
+  }
+};
+// What there is once for each trial; its text too leaves out the first trial.
+struct PerTrialKey {
+  TrialId trial;
+  friend bool operator<(const PerTrialKey& a, const PerTrialKey& b) { return a.trial < b.trial; }
+};
+
+inline constexpr int64_t kFirstTrial = 1;
+inline constexpr char kDefaultPool[] = "default";  // of workers that name none
 
 // The id of a record in its table: unique, readable.
 inline std::string RecordId(NumberKey key) { return std::to_string(key); }
@@ -29,6 +47,19 @@ inline std::string RecordId(const NumberPairKey& key) {
   return std::to_string(key.first) + "/" + std::to_string(key.second);
 }
 inline std::string RecordId(const NamePairKey& key) { return key.first + "/" + key.second; }
+inline std::string RecordId(const PerTrialKey& key) {
+  const std::string experiment = std::to_string(key.trial.first);
+  return key.trial.second == kFirstTrial ? experiment : experiment + "/" + std::to_string(key.trial.second);
+}
+inline std::string RecordId(const TrialEpochKey& key) {
+  const std::string first = std::to_string(key.trial.first) + "/" + std::to_string(key.epoch);
+  return key.trial.second == kFirstTrial ? first : first + "/" + std::to_string(key.trial.second);
+}
+
+// The trial of a record that was written before there were others than the first.
+inline TrialId TrialOf(int64_t experiment_id, int64_t trial) {
+  return {experiment_id, trial == 0 ? kFirstTrial : trial};
+}
 
 template <typename Record>
 struct EntityTraits;
@@ -44,8 +75,10 @@ struct EntityTraits;
 
 URSA_ENTITY(CounterRecord, "counter", NameKey, r.name());
 URSA_ENTITY(ExperimentRecord, "experiment", NumberKey, r.id());
-URSA_ENTITY(ProgressRecord, "progress", NumberKey, r.experiment_id());
-URSA_ENTITY(EpochRecord, "epoch", NumberPairKey, NumberPairKey(r.experiment_id(), r.row().epoch()));
+URSA_ENTITY(TrialRecord, "trial", TrialId, TrialId(r.experiment_id(), r.number()));
+URSA_ENTITY(ProgressRecord, "progress", PerTrialKey, PerTrialKey{TrialOf(r.experiment_id(), r.trial())});
+URSA_ENTITY(EpochRecord, "epoch", TrialEpochKey,
+            (TrialEpochKey{TrialOf(r.experiment_id(), r.trial()), r.row().epoch()}));
 URSA_ENTITY(DatasetVersionRecord, "dataset", NamedNumberKey,
             NamedNumberKey(r.version().dataset(), r.version().version()));
 URSA_ENTITY(ImportRecord, "import", NumberKey, r.id());
@@ -77,11 +110,11 @@ using KeyOf = typename EntityTraits<Record>::Key;
 // All kinds, in the order in which they are exported.
 template <template <typename...> class List>
 using AllEntities =
-    List<records::CounterRecord, records::ExperimentRecord, records::ProgressRecord, records::EpochRecord,
-         records::DatasetVersionRecord, records::ImportRecord, records::ImportPartRecord, records::ModelRecord,
-         records::ModelVersionRecord, records::ModelEventRecord, records::EvaluationRecord, records::ComparisonRecord,
-         records::WorkerRecord, records::TokenRecord, records::RequestRecord, records::AuxTaskRecord,
-         records::GarbageRecord, records::AuditHeadRecord>;
+    List<records::CounterRecord, records::ExperimentRecord, records::TrialRecord, records::ProgressRecord,
+         records::EpochRecord, records::DatasetVersionRecord, records::ImportRecord, records::ImportPartRecord,
+         records::ModelRecord, records::ModelVersionRecord, records::ModelEventRecord, records::EvaluationRecord,
+         records::ComparisonRecord, records::WorkerRecord, records::TokenRecord, records::RequestRecord,
+         records::AuxTaskRecord, records::GarbageRecord, records::AuditHeadRecord>;
 
 }  // namespace ursa
 

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "coordinator/state/task_name.h"
 
 namespace ursa {
 namespace {
@@ -50,8 +51,6 @@ const std::set<int64_t>& FindSet(const Map& map, const Key& key) {
 }
 
 int64_t Micros(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000 + time.nanos() / 1000; }
-
-bool IsGone(const records::Rank& rank) { return rank.gone(); }
 
 }  // namespace
 
@@ -140,26 +139,79 @@ Changes State::Apply(Mutation mutation, CommitKey) {
 }
 
 namespace {
+
+// An experiment that was written when it had but one trial, in itself: moves that into a record of its own.
+bool SplitOldExperiment(records::ExperimentRecord* experiment, Mutation* mutation) {
+  if (experiment->num_trials() > 0) return false;
+  records::TrialRecord trial;
+  trial.set_experiment_id(experiment->id());
+  trial.set_number(kFirstTrial);
+  trial.set_state(experiment->state());
+  trial.set_reason(experiment->reason());
+  if (experiment->has_start_time()) *trial.mutable_start_time() = experiment->start_time();
+  if (experiment->has_end_time()) *trial.mutable_end_time() = experiment->end_time();
+  records::Demand* demand = trial.mutable_demand();
+  demand->set_slots(experiment->spec().resources().slots_per_trial());
+  demand->set_kind(experiment->spec().execution().device());
+  demand->set_simd(experiment->spec().execution().simd());
+  demand->set_priority(experiment->spec().resources().priority());
+  demand->set_queue_position(experiment->old_queue_position());
+  demand->set_pool(kDefaultPool);
+  demand->set_user(experiment->creator());
+  *demand->mutable_queue_time() = experiment->create_time();
+  trial.set_epoch(experiment->old_epoch());
+  if (experiment->has_old_gang()) trial.mutable_gang()->Swap(experiment->mutable_old_gang());
+  trial.set_restarts(experiment->old_restarts());
+  trial.set_resumed_from_step(experiment->old_resumed_from_step());
+  trial.mutable_checkpoints()->Swap(experiment->mutable_old_checkpoints());
+  trial.mutable_metrics()->swap(*experiment->mutable_old_metrics());
+  trial.set_trained_to_step(experiment->old_trained_to_step());
+  trial.set_num_steps(experiment->num_steps());
+  trial.set_num_epochs(experiment->num_epochs());
+  experiment->set_num_trials(1);
+  experiment->clear_old_queue_position();
+  experiment->clear_old_epoch();
+  experiment->clear_old_gang();
+  experiment->clear_old_restarts();
+  experiment->clear_old_resumed_from_step();
+  experiment->clear_old_trained_to_step();
+  mutation->Put(std::move(trial));
+  return true;
+}
+
 template <typename Record>
-bool AddIfTable(std::string_view table, std::string_view bytes, Mutation* mutation, bool* is_known) {
+bool Modernize(Record*, Mutation*) {
+  return false;
+}
+bool Modernize(records::ExperimentRecord* experiment, Mutation* mutation) {
+  return SplitOldExperiment(experiment, mutation);
+}
+
+template <typename Record>
+bool AddIfTable(std::string_view table, std::string_view bytes, Mutation* mutation, bool* is_readable,
+                bool* must_be_stored) {
   if (EntityTraits<Record>::kTable != table) return false;
   Record record;
-  *is_known = record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-  if (*is_known) mutation->Put(std::move(record));
+  *is_readable = record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  if (!*is_readable) return true;
+  if (Modernize(&record, mutation)) *must_be_stored = true;
+  mutation->Put(std::move(record));
   return true;
 }
 template <typename... Records>
 struct StoredReader {
   // Whether there is such a table; `is_readable`: whether the bytes are its record.
-  static bool Read(std::string_view table, std::string_view bytes, Mutation* mutation, bool* is_readable) {
-    return (AddIfTable<Records>(table, bytes, mutation, is_readable) || ...);
+  static bool Read(std::string_view table, std::string_view bytes, Mutation* mutation, bool* is_readable,
+                   bool* must_be_stored) {
+    return (AddIfTable<Records>(table, bytes, mutation, is_readable, must_be_stored) || ...);
   }
 };
 }  // namespace
 
-absl::Status State::AddStored(std::string_view table, std::string_view bytes, Mutation* mutation) {
+absl::Status State::AddStored(std::string_view table, std::string_view bytes, Mutation* mutation,
+                              bool* must_be_stored) {
   bool is_readable = false;
-  if (!AllEntities<StoredReader>::Read(table, bytes, mutation, &is_readable)) {
+  if (!AllEntities<StoredReader>::Read(table, bytes, mutation, &is_readable, must_be_stored)) {
     return absl::DataLossError(absl::StrCat("table \"", std::string(table), "\": not known to this version of Ursa"));
   }
   if (!is_readable) {
@@ -182,49 +234,56 @@ void State::DropLoadIfEmpty(int64_t worker_id) {
   const auto it = loads_.find(worker_id);
   if (it == loads_.end()) return;
   const WorkerLoad& load = it->second;
-  if (load.slots.empty() && load.experiments.empty() && load.aux_tasks.empty()) loads_.erase(it);
+  if (load.slots.empty() && load.trials.empty() && load.aux_tasks.empty()) loads_.erase(it);
 }
 
 void State::Index(const records::ExperimentRecord& experiment, int sign, Changes* changes) {
-  const int64_t id = experiment.id();
-  changes->experiments.insert(id);
-  changes->placement = true;
+  changes->experiments.insert(experiment.id());
   num_experiments_[experiment.state()] += sign;
   if (num_experiments_[experiment.state()] == 0) num_experiments_.erase(experiment.state());
-  if (experiment.state() == v1::Experiment::STATE_QUEUED && !experiment.has_gang()) {
-    const QueueKey key{-experiment.spec().resources().priority(), experiment.queue_position(), id};
+}
+
+void State::Index(const records::TrialRecord& trial, int sign, Changes* changes) {
+  const TrialId id(trial.experiment_id(), trial.number());
+  changes->experiments.insert(id.first);
+  changes->placement = true;
+  if (trial.state() == v1::Experiment::STATE_QUEUED && !trial.has_gang()) {
+    const QueueKey key{-trial.demand().priority(), trial.demand().queue_position(), id};
     if (sign > 0) {
-      queue_.emplace(key, id);
+      queue_.insert(key);
     } else {
       queue_.erase(key);
     }
   }
-  if (experiment.has_gang()) {
-    if (sign > 0) {
-      gangs_.insert(id);
-    } else {
-      gangs_.erase(id);
-    }
-    for (const records::Rank& rank : experiment.gang().ranks()) {
-      changes->workers.insert(rank.worker_id());
-      if (IsGone(rank)) continue;
-      WorkerLoad& load = loads_[rank.worker_id()];
-      if (sign > 0) {
-        load.slots.emplace(rank.slot(), absl::StrCat("e", id));
-        load.experiments.insert(id);
-      } else {
-        load.slots.erase(rank.slot());
-        load.experiments.erase(id);
-        DropLoadIfEmpty(rank.worker_id());
-      }
-    }
-    CountReference(experiment.gang().model_blob(), sign, changes);
-    CountReference(experiment.gang().optimizer_blob(), sign, changes);
-  }
-  for (const records::CheckpointRecord& checkpoint : experiment.checkpoints()) {
+  if (trial.has_gang()) IndexGang(trial, sign, changes);
+  for (const records::CheckpointRecord& checkpoint : trial.checkpoints()) {
     CountReference(checkpoint.model_blob(), sign, changes);
     CountReference(checkpoint.optimizer_blob(), sign, changes);
   }
+}
+
+void State::IndexGang(const records::TrialRecord& trial, int sign, Changes* changes) {
+  const TrialId id(trial.experiment_id(), trial.number());
+  if (sign > 0) {
+    gangs_.insert(id);
+  } else {
+    gangs_.erase(id);
+  }
+  for (const records::Rank& rank : trial.gang().ranks()) {
+    changes->workers.insert(rank.worker_id());
+    if (rank.gone()) continue;
+    WorkerLoad& load = loads_[rank.worker_id()];
+    if (sign > 0) {
+      load.slots.emplace(rank.slot(), TaskName(id));
+      load.trials.insert(id);
+    } else {
+      load.slots.erase(rank.slot());
+      load.trials.erase(id);
+      DropLoadIfEmpty(rank.worker_id());
+    }
+  }
+  CountReference(trial.gang().model_blob(), sign, changes);
+  CountReference(trial.gang().optimizer_blob(), sign, changes);
 }
 
 void State::Index(const records::ProgressRecord& progress, int, Changes* changes) {
@@ -310,6 +369,15 @@ void State::Index(const records::AuxTaskRecord& task, int sign, Changes* changes
   }
 }
 
+std::vector<const records::TrialRecord*> State::TrialsOf(int64_t experiment_id) const {
+  std::vector<const records::TrialRecord*> trials;
+  const auto& table = All<records::TrialRecord>();
+  for (auto it = table.lower_bound({experiment_id, 0}); it != table.end() && it->first.first == experiment_id; ++it) {
+    trials.push_back(&it->second);
+  }
+  return trials;
+}
+
 int64_t State::NextNumber(const std::string& counter) const {
   const records::CounterRecord* record = Find<records::CounterRecord>(counter);
   return record == nullptr ? 1 : record->value() + 1;
@@ -381,14 +449,14 @@ struct Exporter {
 std::string State::DebugExport() const {
   std::ostringstream out;
   AllEntities<Exporter>::Export(*this, &out);
-  for (const auto& [key, id] : queue_)
-    out << "queue " << -key.negative_priority << " " << key.position << " e" << id << "\n";
-  for (const int64_t id : gangs_) out << "gang e" << id << "\n";
+  for (const QueueKey& key : queue_)
+    out << "queue " << -key.negative_priority << " " << key.position << " " << TaskName(key.trial) << "\n";
+  for (const TrialId& id : gangs_) out << "gang " << TaskName(id) << "\n";
   for (const int64_t id : waiting_aux_) out << "waiting a" << id << "\n";
   for (const auto& [worker, load] : loads_) {
     out << "load w" << worker << ":";
     for (const auto& [slot, task] : load.slots) out << " " << slot << "=" << task;
-    for (const int64_t id : load.experiments) out << " e" << id;
+    for (const TrialId& id : load.trials) out << " " << TaskName(id);
     for (const int64_t id : load.aux_tasks) out << " a" << id;
     out << "\n";
   }

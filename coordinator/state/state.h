@@ -18,21 +18,20 @@
 
 namespace ursa {
 
-// Where an experiment stands in the queue: higher priority first, then who came first.
+// Where a trial stands in the queue: higher priority first, then who came first.
 struct QueueKey {
   int32_t negative_priority = 0;
   int64_t position = 0;
-  int64_t experiment_id = 0;
+  TrialId trial;
   friend bool operator<(const QueueKey& a, const QueueKey& b) {
-    return std::tie(a.negative_priority, a.position, a.experiment_id) <
-           std::tie(b.negative_priority, b.position, b.experiment_id);
+    return std::tie(a.negative_priority, a.position, a.trial) < std::tie(b.negative_priority, b.position, b.trial);
   }
 };
 
 // What occupies one worker: gangs whose rank there is not gone, auxiliary tasks that are placed there.
 struct WorkerLoad {
-  std::map<int32_t, std::string> slots;  // slot -> "e17" or "a4"
-  std::set<int64_t> experiments;
+  std::map<int32_t, std::string> slots;  // slot -> "t17.1" or "a4"
+  std::set<TrialId> trials;
   std::set<int64_t> aux_tasks;
 };
 
@@ -69,8 +68,11 @@ class State {
   // The hash of an audit row: SHA-256(previous_hash + SHA-256(payload)).
   static std::string AuditHash(std::string_view previous_hash, std::string_view payload);
 
-  // Reads a stored record into a mutation that puts it. DATA_LOSS: an unknown table, or bytes that are no such record.
-  static absl::Status AddStored(std::string_view table, std::string_view bytes, Mutation* mutation);
+  // Reads a stored record into a mutation that puts it. What an older version wrote comes in today's form: then
+  // `must_be_stored` is set, and the mutation has to be written before anything else is. DATA_LOSS: an unknown table,
+  // or bytes that are no such record.
+  static absl::Status AddStored(std::string_view table, std::string_view bytes, Mutation* mutation,
+                                bool* must_be_stored);
 
   // Null if there is none. Good until the next Apply.
   template <typename Record>
@@ -93,13 +95,16 @@ class State {
     return it->first.first == name ? &it->second : nullptr;
   }
 
+  // The trials of an experiment, by number: a range of All<TrialRecord>().
+  std::vector<const records::TrialRecord*> TrialsOf(int64_t experiment_id) const;
+
   // The number after the last one given out under that name; the caller puts the counter.
   int64_t NextNumber(const std::string& counter) const;
 
-  // Queued experiments of which nothing runs, in the order in which they should start.
-  const std::map<QueueKey, int64_t>& queue() const { return queue_; }
-  // Experiments that have a gang.
-  const std::set<int64_t>& gangs() const { return gangs_; }
+  // Queued trials of which nothing runs, in the order in which they should start.
+  const std::set<QueueKey>& queue() const { return queue_; }
+  // Trials that have a gang.
+  const std::set<TrialId>& gangs() const { return gangs_; }
   // Auxiliary tasks that wait for a place.
   const std::set<int64_t>& waiting_aux_tasks() const { return waiting_aux_; }
   // What occupies the worker; empty if nothing does.
@@ -138,6 +143,8 @@ class State {
   template <typename Record>
   void Index(const Record&, int, Changes*) {}
   void Index(const records::ExperimentRecord& experiment, int sign, Changes* changes);
+  void Index(const records::TrialRecord& trial, int sign, Changes* changes);
+  void IndexGang(const records::TrialRecord& trial, int sign, Changes* changes);
   void Index(const records::ProgressRecord& progress, int sign, Changes* changes);
   void Index(const records::EpochRecord& epoch, int sign, Changes* changes);
   void Index(const records::DatasetVersionRecord& version, int sign, Changes* changes);
@@ -155,8 +162,8 @@ class State {
   AllEntities<TablesOf> tables_;
 
   // Derived from tables_ alone.
-  std::map<QueueKey, int64_t> queue_;
-  std::set<int64_t> gangs_;
+  std::set<QueueKey> queue_;
+  std::set<TrialId> gangs_;
   std::set<int64_t> waiting_aux_;
   std::map<int64_t, WorkerLoad> loads_;
   std::map<int, int64_t> num_experiments_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "coordinator/state/task_name.h"
 
 namespace ursa {
 
@@ -23,24 +24,25 @@ class StateTestPeer {
 
 namespace {
 
-records::ExperimentRecord Experiment(int64_t id, v1::Experiment::State state, int32_t priority = 50) {
-  records::ExperimentRecord record;
-  record.set_id(id);
+records::TrialRecord Trial(int64_t experiment, v1::Experiment::State state, int32_t priority = 50, int64_t number = 1) {
+  records::TrialRecord record;
+  record.set_experiment_id(experiment);
+  record.set_number(number);
   record.set_state(state);
-  record.set_queue_position(id);
-  record.mutable_spec()->mutable_resources()->set_priority(priority);
+  record.mutable_demand()->set_queue_position(experiment);
+  record.mutable_demand()->set_priority(priority);
   return record;
 }
 
-void AddRank(records::ExperimentRecord* experiment, int64_t worker, int32_t slot, bool gone = false) {
-  records::Rank* rank = experiment->mutable_gang()->add_ranks();
+void AddRank(records::TrialRecord* trial, int64_t worker, int32_t slot, bool gone = false) {
+  records::Rank* rank = trial->mutable_gang()->add_ranks();
   rank->set_worker_id(worker);
   rank->set_slot(slot);
   rank->set_gone(gone);
 }
 
-void AddCheckpoint(records::ExperimentRecord* experiment, const std::string& blob) {
-  experiment->add_checkpoints()->set_model_blob(blob);
+void AddCheckpoint(records::TrialRecord* trial, const std::string& blob) {
+  trial->add_checkpoints()->set_model_blob(blob);
 }
 
 // What is left in a store after these mutations: the last bytes of each record.
@@ -55,7 +57,9 @@ class Records {
     State state;
     for (const auto& [key, bytes] : stored_) {
       Mutation mutation;
-      EXPECT_TRUE(State::AddStored(key.first, bytes, &mutation).ok());
+      bool must_be_stored = false;
+      EXPECT_TRUE(State::AddStored(key.first, bytes, &mutation, &must_be_stored).ok());
+      EXPECT_FALSE(must_be_stored) << key.first;
       StateTestPeer::Apply(&state, std::move(mutation));
     }
     return state;
@@ -78,64 +82,63 @@ class Records {
 TEST(StateTest, QueueIsByPriorityThenPosition) {
   State state;
   Mutation mutation;
-  mutation.Put(Experiment(1, v1::Experiment::STATE_QUEUED, 50))
-      .Put(Experiment(2, v1::Experiment::STATE_QUEUED, 90))
-      .Put(Experiment(3, v1::Experiment::STATE_QUEUED, 50))
-      .Put(Experiment(4, v1::Experiment::STATE_PAUSED, 99));
+  mutation.Put(Trial(1, v1::Experiment::STATE_QUEUED, 50))
+      .Put(Trial(2, v1::Experiment::STATE_QUEUED, 90))
+      .Put(Trial(3, v1::Experiment::STATE_QUEUED, 50))
+      .Put(Trial(4, v1::Experiment::STATE_PAUSED, 99));
   const Changes changes = StateTestPeer::Apply(&state, mutation);
   EXPECT_TRUE(changes.placement);
   std::vector<int64_t> order;
-  for (const auto& [key, id] : state.queue()) order.push_back(id);
+  for (const QueueKey& key : state.queue()) order.push_back(key.trial.first);
   EXPECT_EQ(order, (std::vector<int64_t>{2, 1, 3}));
-  EXPECT_EQ(state.NumExperiments(v1::Experiment::STATE_QUEUED), 3);
 }
 
-TEST(StateTest, AQueuedExperimentWithAGangIsNotYetInTheQueue) {
+TEST(StateTest, AQueuedTrialWithAGangIsNotYetInTheQueue) {
   State state;
-  records::ExperimentRecord experiment = Experiment(1, v1::Experiment::STATE_QUEUED);
-  AddRank(&experiment, 7, 0);
-  StateTestPeer::Apply(&state, Mutation().Put(experiment));
+  records::TrialRecord trial = Trial(1, v1::Experiment::STATE_QUEUED);
+  AddRank(&trial, 7, 0);
+  StateTestPeer::Apply(&state, Mutation().Put(trial));
   EXPECT_TRUE(state.queue().empty());
-  EXPECT_EQ(state.gangs().count(1), 1u);
+  EXPECT_EQ(state.gangs().count({1, 1}), 1u);
 }
 
 TEST(StateTest, GoneRanksFreeTheirSlots) {
   State state;
-  records::ExperimentRecord experiment = Experiment(1, v1::Experiment::STATE_RUNNING);
-  AddRank(&experiment, 7, 0);
-  AddRank(&experiment, 7, 1);
-  Changes changes = StateTestPeer::Apply(&state, Mutation().Put(experiment));
+  records::TrialRecord trial = Trial(1, v1::Experiment::STATE_RUNNING);
+  AddRank(&trial, 7, 0);
+  AddRank(&trial, 7, 1);
+  Changes changes = StateTestPeer::Apply(&state, Mutation().Put(trial));
   EXPECT_EQ(changes.workers, (std::set<int64_t>{7}));
   EXPECT_EQ(state.LoadOf(7).slots.size(), 2u);
-  experiment.mutable_gang()->mutable_ranks(0)->set_gone(true);
-  StateTestPeer::Apply(&state, Mutation().Put(experiment));
-  EXPECT_EQ(state.LoadOf(7).slots, (std::map<int32_t, std::string>{{1, "e1"}}));
-  EXPECT_EQ(state.LoadOf(7).experiments.count(1), 1u);
-  experiment.clear_gang();
-  StateTestPeer::Apply(&state, Mutation().Put(experiment));
+  trial.mutable_gang()->mutable_ranks(0)->set_gone(true);
+  StateTestPeer::Apply(&state, Mutation().Put(trial));
+  EXPECT_EQ(state.LoadOf(7).slots, (std::map<int32_t, std::string>{{1, "t1.1"}}));
+  EXPECT_EQ(state.LoadOf(7).trials.count({1, 1}), 1u);
+  trial.clear_gang();
+  StateTestPeer::Apply(&state, Mutation().Put(trial));
   EXPECT_TRUE(state.LoadOf(7).slots.empty());
-  EXPECT_TRUE(state.LoadOf(7).experiments.empty());
+  EXPECT_TRUE(state.LoadOf(7).trials.empty());
 }
 
 TEST(StateTest, TellsWhichBlobsLostTheirLastReference) {
   State state;
-  records::ExperimentRecord experiment = Experiment(1, v1::Experiment::STATE_RUNNING);
-  AddCheckpoint(&experiment, "a");
-  AddCheckpoint(&experiment, "b");
+  records::TrialRecord trial = Trial(1, v1::Experiment::STATE_RUNNING);
+  AddCheckpoint(&trial, "a");
+  AddCheckpoint(&trial, "b");
   records::ModelVersionRecord version;
   version.mutable_version()->set_model("bears");
   version.mutable_version()->set_version(1);
   version.mutable_version()->set_weights_hash("a");
-  StateTestPeer::Apply(&state, Mutation().Put(experiment).Put(version));
+  StateTestPeer::Apply(&state, Mutation().Put(trial).Put(version));
   EXPECT_EQ(state.NumReferences("a"), 2);
-  experiment.clear_checkpoints();
-  AddCheckpoint(&experiment, "c");
-  EXPECT_EQ(StateTestPeer::Apply(&state, Mutation().Put(experiment)).unreferenced_blobs, (std::set<std::string>{"b"}));
+  trial.clear_checkpoints();
+  AddCheckpoint(&trial, "c");
+  EXPECT_EQ(StateTestPeer::Apply(&state, Mutation().Put(trial)).unreferenced_blobs, (std::set<std::string>{"b"}));
   // A blob that moves from one entity to another within a mutation has kept a reference.
-  records::ExperimentRecord other = Experiment(2, v1::Experiment::STATE_RUNNING);
+  records::TrialRecord other = Trial(2, v1::Experiment::STATE_RUNNING);
   AddCheckpoint(&other, "c");
-  experiment.clear_checkpoints();
-  EXPECT_TRUE(StateTestPeer::Apply(&state, Mutation().Put(experiment).Put(other)).unreferenced_blobs.empty());
+  trial.clear_checkpoints();
+  EXPECT_TRUE(StateTestPeer::Apply(&state, Mutation().Put(trial).Put(other)).unreferenced_blobs.empty());
 }
 
 TEST(StateTest, LatestVersionIsOfThatNameAlone) {
@@ -177,9 +180,74 @@ TEST(StateTest, AuditEventsFormAChain) {
 
 TEST(StateTest, UnknownTablesAndDamagedRecordsAreDataLoss) {
   Mutation mutation;
-  EXPECT_EQ(State::AddStored("martians", "", &mutation).code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(State::AddStored("experiment", "\xff\xff\xff", &mutation).code(), absl::StatusCode::kDataLoss);
+  bool must_be_stored = false;
+  EXPECT_EQ(State::AddStored("martians", "", &mutation, &must_be_stored).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(State::AddStored("experiment", "\xff\xff\xff", &mutation, &must_be_stored).code(),
+            absl::StatusCode::kDataLoss);
   EXPECT_TRUE(mutation.empty());
+  EXPECT_FALSE(must_be_stored);
+}
+
+// As an Ursa wrote it whose experiments had one trial, in themselves.
+TEST(StateTest, AnOldExperimentComesInWithItsTrial) {
+  records::ExperimentRecord old;
+  old.set_id(7);
+  old.mutable_spec()->mutable_resources()->set_slots_per_trial(2);
+  old.mutable_spec()->mutable_resources()->set_priority(60);
+  old.mutable_spec()->mutable_execution()->set_device("cpu");
+  old.set_state(v1::Experiment::STATE_RUNNING);
+  old.set_creator("admin");
+  old.set_old_queue_position(3);
+  old.set_old_epoch(4);
+  old.mutable_old_gang()->set_epoch(4);
+  old.mutable_old_gang()->add_ranks()->set_worker_id(2);
+  old.set_old_restarts(1);
+  old.add_old_checkpoints()->set_model_blob("weights");
+  (*old.mutable_old_metrics())["valid_loss"] = 0.5;
+  old.set_num_steps(30);
+
+  Mutation mutation;
+  bool must_be_stored = false;
+  ASSERT_TRUE(State::AddStored("experiment", old.SerializeAsString(), &mutation, &must_be_stored).ok());
+  EXPECT_TRUE(must_be_stored);
+  Records stored;
+  stored.Add(mutation);
+  State state;
+  StateTestPeer::Apply(&state, std::move(mutation));
+  const auto* trial = state.Find<records::TrialRecord>(TrialId(7, 1));
+  ASSERT_NE(trial, nullptr);
+  EXPECT_EQ(trial->state(), v1::Experiment::STATE_RUNNING);
+  EXPECT_EQ(trial->demand().slots(), 2);
+  EXPECT_EQ(trial->demand().priority(), 60);
+  EXPECT_EQ(trial->demand().queue_position(), 3);
+  EXPECT_EQ(trial->epoch(), 4);
+  EXPECT_EQ(trial->gang().ranks(0).worker_id(), 2);
+  EXPECT_EQ(trial->restarts(), 1);
+  EXPECT_EQ(trial->metrics().at("valid_loss"), 0.5);
+  EXPECT_EQ(trial->num_steps(), 30);
+  EXPECT_EQ(state.NumReferences("weights"), 1);
+  EXPECT_EQ(state.LoadOf(2).trials.count({7, 1}), 1u);
+  // What is written then is today's form, and reads as itself.
+  EXPECT_EQ(stored.Load().DebugExport(), state.DebugExport());
+}
+
+// Their ids in the store are those of the time when there was no other trial.
+TEST(StateTest, RecordsOfTheFirstTrialKeepTheirIds) {
+  EXPECT_EQ(RecordId(PerTrialKey{{17, 1}}), "17");
+  EXPECT_EQ(RecordId(PerTrialKey{{17, 2}}), "17/2");
+  EXPECT_EQ(RecordId(TrialEpochKey{{17, 1}, 3}), "17/3");
+  EXPECT_EQ(RecordId(TrialEpochKey{{17, 2}, 3}), "17/3/2");
+  records::ProgressRecord old;
+  old.set_experiment_id(17);
+  EXPECT_EQ(EntityTraits<records::ProgressRecord>::KeyOf(old).trial, TrialId(17, 1));
+}
+
+TEST(StateTest, TaskNames) {
+  EXPECT_EQ(TaskName({17, 2}), "t17.2");
+  EXPECT_EQ(ParseTaskName("t17.2"), TrialId(17, 2));
+  for (const char* text : {"", "t17", "t17.", "t17.0", "t17.02", "t017.2", "e17.2", "t17.2.3", "t-1.2", "t17.x"}) {
+    EXPECT_FALSE(ParseTaskName(text)) << text;
+  }
 }
 
 // One random put or delete of one of many kinds.
@@ -190,18 +258,18 @@ Mutation RandomMutation(SeededRng* rng) {
   switch (rng->Below(8)) {
     case 0:
     case 1: {
-      records::ExperimentRecord experiment = Experiment(id, static_cast<v1::Experiment::State>(1 + rng->Below(6)),
-                                                        1 + static_cast<int32_t>(rng->Below(9)));
-      for (uint64_t i = rng->Below(3); i > 0; --i) AddCheckpoint(&experiment, std::string(1, 'a' + rng->Below(5)));
+      records::TrialRecord trial =
+          Trial(id, static_cast<v1::Experiment::State>(1 + rng->Below(6)), 1 + static_cast<int32_t>(rng->Below(9)));
+      for (uint64_t i = rng->Below(3); i > 0; --i) AddCheckpoint(&trial, std::string(1, 'a' + rng->Below(5)));
       const uint64_t num_ranks = rng->Below(3);
       for (uint64_t r = 0; r < num_ranks; ++r) {
-        AddRank(&experiment, static_cast<int64_t>(1 + rng->Below(2)), static_cast<int32_t>(id * 10 + r), rng->Below(2));
+        AddRank(&trial, static_cast<int64_t>(1 + rng->Below(2)), static_cast<int32_t>(id * 10 + r), rng->Below(2));
       }
-      mutation.Put(std::move(experiment));
+      mutation.Put(std::move(trial));
       break;
     }
     case 2:
-      mutation.Delete<records::ExperimentRecord>(id);
+      mutation.Delete<records::TrialRecord>({id, 1});
       break;
     case 3: {
       records::AuxTaskRecord task;

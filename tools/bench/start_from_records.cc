@@ -58,16 +58,25 @@ void PutExperiment(RecordBatch* batch, int64_t id) {
   experiment.set_creator("admin");
   experiment.set_manifest_hash(Sha256Hex("manifest"));
   for (const char* label : {"black", "grizzly", "teddy"}) experiment.add_classes(label);
-  FillMetrics(experiment.mutable_metrics(), id);
+  experiment.set_num_trials(1);
+  PutRecord(batch, experiment);
+  records::TrialRecord trial;
+  trial.set_experiment_id(id);
+  trial.set_number(kFirstTrial);
+  trial.set_state(v1::Experiment::STATE_COMPLETED);
+  trial.mutable_demand()->set_slots(2);
+  trial.mutable_demand()->set_kind("cpu");
+  trial.mutable_demand()->set_user("admin");
+  FillMetrics(trial.mutable_metrics(), id);
   for (int k = 0; k < 2; ++k) {
-    records::CheckpointRecord* checkpoint = experiment.add_checkpoints();
+    records::CheckpointRecord* checkpoint = trial.add_checkpoints();
     checkpoint->set_id(2 * id + k);
     checkpoint->set_step(20 + k);
     checkpoint->set_model_blob(Sha256Hex(absl::StrCat("model", id, k)));
     checkpoint->set_optimizer_blob(Sha256Hex(absl::StrCat("state", id, k)));
     FillMetrics(checkpoint->mutable_metrics(), id);
   }
-  PutRecord(batch, experiment);
+  PutRecord(batch, trial);
   records::ProgressRecord progress;
   progress.set_experiment_id(id);
   progress.set_step(21);

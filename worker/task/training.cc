@@ -203,7 +203,9 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   parts.observer = &reporter;
   parts.checkpoints = &reporter;
   parts.control = [stop] { return stop->load() ? TrainControl::kCheckpointAndStop : TrainControl::kContinue; };
-  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, Trainer::Create(parts, MakeTrainerOptions(spec)));
+  TrainerOptions options = MakeTrainerOptions(spec);
+  if (train.until_epoch() > 0) options.until_epoch = train.until_epoch();
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, Trainer::Create(parts, std::move(options)));
   if (checkpoint.has_value()) URSA_RETURN_IF_ERROR(trainer->Restore(*checkpoint));
 
   std::printf("rank %d of %d: %s, %d classes, %d threads, batch %d, from step %lld\n", assignment.rank(),
@@ -233,6 +235,8 @@ absl::StatusOr<TaskFinished> RunTraining(AgentClient* agent, const TaskAssignmen
   switch (result->outcome) {
     case TrainResult::Outcome::kStopped:
       return Finished(TaskFinished::OUTCOME_STOPPED, absl::StrCat("told to stop after step ", result->step));
+    case TrainResult::Outcome::kReached:
+      return Finished(TaskFinished::OUTCOME_REACHED, absl::StrCat("trained ", result->epoch, " epochs, as asked"));
     case TrainResult::Outcome::kEarlyStopped:
       return Finished(TaskFinished::OUTCOME_COMPLETED, absl::StrCat("stopped early after epoch ", result->epoch - 1));
     case TrainResult::Outcome::kCompleted:

@@ -88,6 +88,9 @@ absl::Status TrainerOptions::Validate() const {
     return absl::InvalidArgumentError(
         absl::StrCat("trainer: checkpoint_every_steps must be >= 1, it is ", *checkpoint_every_steps));
   }
+  if (until_epoch && *until_epoch < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("trainer: until_epoch must be >= 1, it is ", *until_epoch));
+  }
   return absl::OkStatus();
 }
 
@@ -113,6 +116,7 @@ class Trainer::Impl {
  private:
   const Phase& phase() const { return options_.phases[static_cast<size_t>(at_.phase)]; }
   bool is_done() const { return at_.phase == static_cast<int64_t>(options_.phases.size()); }
+  bool has_reached() const { return options_.until_epoch && at_.epoch >= *options_.until_epoch; }
   std::string Plan() const;
   void StartPhase();
   absl::StatusOr<TrainControl> TrainStep();
@@ -171,9 +175,9 @@ absl::StatusOr<TrainResult> Trainer::Impl::Run() {
   for (const NamedTensor& entry : parts_.model->state()) everything.push_back(entry.tensor);
   URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, everything));
 
-  while (!is_done()) {
+  while (!is_done() && !has_reached()) {
     StartPhase();
-    for (const int64_t this_phase = at_.phase; at_.phase == this_phase;) {
+    for (const int64_t this_phase = at_.phase; at_.phase == this_phase && !has_reached();) {
       const absl::Time start = parts_.clock->Now();
       schedule_position_ =
           SchedulePosition(at_.epoch_in_phase, phase().epochs, at_.step_in_epoch, parts_.batches->num_train_steps());
@@ -195,6 +199,7 @@ absl::StatusOr<TrainResult> Trainer::Impl::Run() {
   }
   data_parallel_.reset();
   if (writer_) URSA_RETURN_IF_ERROR(writer_->Flush());
+  if (!is_done()) return Result(TrainResult::Outcome::kReached);
   return Result(at_.stopped_early ? TrainResult::Outcome::kEarlyStopped : TrainResult::Outcome::kCompleted);
 }
 
@@ -333,7 +338,8 @@ absl::Status Trainer::Impl::EndEpoch(absl::Time start) {
     at_.epoch_in_phase = 0;
   }
   if (is_done()) return SaveCheckpoint(CheckpointReason::kEnd, summary.is_best);
-  if (options_.checkpoint_every_epoch) return SaveCheckpoint(CheckpointReason::kEpoch, summary.is_best);
+  if (options_.checkpoint_every_epoch || has_reached())
+    return SaveCheckpoint(CheckpointReason::kEpoch, summary.is_best);
   return absl::OkStatus();
 }
 

@@ -78,14 +78,15 @@ struct TrainerOptions {
   std::string best_metric = "valid_loss";         // a column; lower is better if its name has "loss" or "error"
   std::optional<int64_t> checkpoint_every_steps;  // >= 1
   bool checkpoint_every_epoch = true;
-  uint64_t seed = 0;  // dropout draws at step s of rank r depend on (seed, s, r) only
+  std::optional<int64_t> until_epoch;  // >= 1: ends after so many epochs, with a checkpoint, as kReached
+  uint64_t seed = 0;                   // dropout draws at step s of rank r depend on (seed, s, r) only
 
   // INVALID_ARGUMENT naming the field.
   absl::Status Validate() const;
 };
 
 struct TrainResult {
-  enum class Outcome { kCompleted, kEarlyStopped, kStopped };
+  enum class Outcome { kCompleted, kEarlyStopped, kStopped, kReached };
   Outcome outcome = Outcome::kCompleted;
   int64_t step = 0;
   int64_t epoch = 0;                      // epochs completed
@@ -116,9 +117,9 @@ class Trainer {
   // (damaged), INVALID_ARGUMENT (of another model or other phases).
   absl::Status Restore(const Checkpoint& checkpoint);
 
-  // Trains to the end, to an early stop, or until told to stop. Returns after the last checkpoint has been written.
-  // Errors: of the batch source, of the sink, UNAVAILABLE (a peer died), DATA_LOSS (validation did not see each example
-  // exactly once), OUT_OF_RANGE (the loss is not finite), INTERNAL (torch).
+  // Trains to the end, to an early stop, to `until_epoch`, or until told to stop. Returns after the last checkpoint has
+  // been written. Errors: of the batch source, of the sink, UNAVAILABLE (a peer died), DATA_LOSS (validation did not
+  // see each example exactly once), OUT_OF_RANGE (the loss is not finite), INTERNAL (torch).
   absl::StatusOr<TrainResult> Run();
 
  private:

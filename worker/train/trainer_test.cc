@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <thread>
 
 #include "worker/comm/thread_collective.h"
@@ -122,6 +123,34 @@ TEST(TrainerTest, StopAndCheckpointThenResume) {
   const Checkpoint checkpoint = first.checkpoints.back();
   EXPECT_TRUE(Train(options, &first, &checkpoint).state == whole.state);
   EXPECT_EQ(first.PointsText(), undisturbed.PointsText());
+}
+
+// As a search trains it: to a rung, and on from there when it is promoted.
+TEST(TrainerTest, EndsAtUntilEpochAndGoesOnBitEqual) {
+  RunRecord undisturbed;
+  const Outcome whole = Train(MakeOptions(), &undisturbed);
+  TrainerOptions options = MakeOptions();
+  options.checkpoint_every_epoch = false;
+  RunRecord record;
+  std::optional<Checkpoint> checkpoint;
+  for (const int64_t epoch : {1, 2}) {
+    options.until_epoch = epoch;
+    const Outcome outcome = Train(options, &record, checkpoint ? &*checkpoint : nullptr);
+    EXPECT_EQ(outcome.result.outcome, TrainResult::Outcome::kReached);
+    EXPECT_EQ(outcome.result.epoch, epoch);
+    EXPECT_EQ(outcome.result.step, epoch * 6);
+    ASSERT_EQ(record.checkpoints.size(), static_cast<size_t>(epoch));
+    EXPECT_EQ(record.checkpoints.back().metadata.epoch, epoch);
+    checkpoint = record.checkpoints.back();
+  }
+  // Asked for what it has, it does nothing.
+  EXPECT_EQ(Train(options, &record, &*checkpoint).result.step, 12);
+  EXPECT_EQ(record.checkpoints.size(), 2u);
+  options.until_epoch = 3;  // the last one: that is the end
+  const Outcome outcome = Train(options, &record, &*checkpoint);
+  EXPECT_EQ(outcome.result.outcome, TrainResult::Outcome::kCompleted);
+  EXPECT_TRUE(outcome.state == whole.state);
+  EXPECT_EQ(record.PointsText(), undisturbed.PointsText());
 }
 
 TEST(TrainerTest, StopWritesNothing) {
