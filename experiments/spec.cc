@@ -12,6 +12,7 @@
 namespace ursa {
 namespace {
 
+// Without a look at the trials of a search.
 absl::StatusOr<v1::ExperimentSpec> FillAndCheck(const v1::ExperimentSpec& spec) {
   if (spec.has_execution()) {
     return absl::InvalidArgumentError("execution: it is set by the server at submit, a recipe cannot say it");
@@ -24,10 +25,12 @@ absl::StatusOr<v1::ExperimentSpec> FillAndCheck(const v1::ExperimentSpec& spec) 
 
 // What the dataset and the cluster must offer.
 absl::Status CheckContext(const v1::ExperimentSpec& filled, const ResolveContext& context) {
-  if (filled.resources().slots_per_trial() > context.cluster_slots) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("resources.slots_per_trial: ", filled.resources().slots_per_trial(),
-                     " slots asked for, the cluster has ", context.cluster_slots));
+  const v1::ResourcesSpec& resources = filled.resources();
+  if (resources.min_slots_per_trial() > context.cluster_slots) {
+    const bool is_elastic = resources.min_slots_per_trial() < resources.slots_per_trial();
+    return absl::FailedPreconditionError(absl::StrCat("resources.", is_elastic ? "min_" : "",
+                                                      "slots_per_trial: ", resources.min_slots_per_trial(),
+                                                      " slots asked for, the cluster has ", context.cluster_slots));
   }
   URSA_RETURN_IF_ERROR(CheckBatchOnSlots(filled));
   if (context.num_classes < 2) {
@@ -59,11 +62,23 @@ absl::Status ApplyOverrides(const std::vector<std::string>& assignments, v1::Exp
   return absl::OkStatus();
 }
 
-absl::Status ValidateRecipe(const v1::ExperimentSpec& spec) { return FillAndCheck(spec).status(); }
+absl::Status ValidateRecipe(const v1::ExperimentSpec& spec) { return ValidateAndFill(spec).status(); }
+
+absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spec) {
+  URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec filled, FillAndCheck(spec));
+  URSA_RETURN_IF_ERROR(
+      CheckTrials(filled, [&](const Hyperparameters& values) { return TrialSpec(filled, values).status(); }));
+  return filled;
+}
 
 absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& spec, const ResolveContext& context) {
   URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec resolved, FillAndCheck(spec));
   URSA_RETURN_IF_ERROR(CheckContext(resolved, context));
+  URSA_RETURN_IF_ERROR(ResolveSearcher(context.cluster_slots, context.earlier_trials, &resolved));
+  URSA_RETURN_IF_ERROR(CheckTrials(resolved, [&](const Hyperparameters& values) -> absl::Status {
+    URSA_ASSIGN_OR_RETURN(const v1::ExperimentSpec trial, TrialSpec(resolved, values));
+    return CheckContext(trial, context);
+  }));
   resolved.set_dataset(context.dataset);
   v1::ExecutionSpec* execution = resolved.mutable_execution();
   execution->set_device(context.device);
@@ -71,6 +86,32 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& 
   execution->set_simd(context.simd);
   execution->set_version(context.version);
   return resolved;
+}
+
+absl::StatusOr<v1::ExperimentSpec> TrialSpec(const v1::ExperimentSpec& resolved, const Hyperparameters& values) {
+  v1::ExperimentSpec trial = resolved;
+  trial.clear_searcher();
+  trial.clear_hyperparameters();
+  URSA_RETURN_IF_ERROR(SetHyperparameters(values, &trial));
+  if (resolved.searcher().has_adaptive_asha()) {
+    v1::FineTune* fine_tune = trial.mutable_train()->mutable_fine_tune();
+    fine_tune->set_epochs(resolved.searcher().adaptive_asha().max_epochs() - fine_tune->freeze_epochs());
+  }
+  FillDefaults(&trial);
+  URSA_RETURN_IF_ERROR(CheckValues(trial));
+  return trial;
+}
+
+std::vector<int32_t> GangSizes(const v1::ExperimentSpec& resolved) {
+  const v1::ResourcesSpec& resources = resolved.resources();
+  // Recipes that were resolved before there was a least size have none.
+  const int32_t min_size =
+      resources.has_min_slots_per_trial() ? resources.min_slots_per_trial() : resources.slots_per_trial();
+  std::vector<int32_t> sizes;
+  for (int32_t size = resources.slots_per_trial(); size >= min_size; --size) {
+    if (resolved.data().batch_size() % size == 0) sizes.push_back(size);
+  }
+  return sizes;
 }
 
 int64_t StepsPerEpoch(const v1::ExperimentSpec& resolved, int64_t num_train) {

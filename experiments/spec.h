@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "experiments/search/searcher_checks.h"
 #include "ursa/v1/recipe.pb.h"
 
 namespace ursa {
@@ -30,20 +31,35 @@ struct ResolveContext {
   int32_t cluster_slots = 0;  // of all workers that are alive
   int32_t worker_slots = 1;   // of the machine type that will run it
   int32_t worker_cores = 1;
-  std::string device;   // cpu or cuda
-  std::string simd;     // x86-64-v2, avx2, avx512
-  std::string version;  // of Ursa's binaries
+  std::string device;                        // cpu or cuda
+  std::string simd;                          // x86-64-v2, avx2, avx512
+  std::string version;                       // of Ursa's binaries
+  std::vector<EarlierTrial> earlier_trials;  // of searcher.warm_start.experiment, by number
 };
 
-// Everything that a recipe can get wrong by itself. How the batch falls onto the slots is judged by ValidateAndResolve:
-// somebody who asks for more slots than there are is told that first. Errors: INVALID_ARGUMENT: field path, value, what
-// is allowed; FAILED_PRECONDITION: pretrained weights that are not at hand.
+// Everything that a recipe can get wrong by itself, also with its hyperparameters' values put in. How the batch falls
+// onto the slots is judged by ValidateAndResolve: somebody who asks for more slots than there are is told that first.
+// Errors: INVALID_ARGUMENT: field path, value, what is allowed (of a search: after the hyperparameter or trial that
+// leads to it); FAILED_PRECONDITION: pretrained weights that are not at hand.
 absl::Status ValidateRecipe(const v1::ExperimentSpec& spec);
 
-// Validates, then writes out all defaults, the dataset version and `execution`.
+// Validates, then writes out the defaults that need no cluster. Errors: as ValidateRecipe.
+absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spec);
+
+// Validates, then writes out all defaults, the dataset version and `execution`, and what a warm start takes from an
+// earlier experiment. Where trials differ in the model, normalization is left to each trial's recipe.
 // Errors: as ValidateRecipe; FAILED_PRECONDITION: more slots than the cluster has, fewer training images than a batch,
-// no validation image, fewer than two classes; each with both numbers.
+// no validation image, fewer than two classes; each with both numbers; nothing to start from in earlier_trials.
 absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& spec, const ResolveContext& context);
+
+// The recipe of one trial: a resolved recipe with the trial's values put in, and without the search. Errors:
+// INVALID_ARGUMENT, FAILED_PRECONDITION: values that make no valid recipe together (kTrialsCheckedMax says up to which
+// trial that is found at submit).
+absl::StatusOr<v1::ExperimentSpec> TrialSpec(const v1::ExperimentSpec& resolved, const Hyperparameters& values);
+
+// Of a resolved recipe: the sizes that a trial's gang may have, largest first: those from min_slots_per_trial to
+// slots_per_trial that divide the batch. Not empty.
+std::vector<int32_t> GangSizes(const v1::ExperimentSpec& resolved);
 
 // Of a resolved recipe. A training epoch has floor(num_train / batch_size) optimizer steps (the loader drops the last,
 // partial batch); epochs and steps count through all phases.

@@ -5,55 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
-#include "experiments/nearest.h"
 #include "experiments/resource_names.h"
+#include "experiments/search/searcher_checks.h"
 #include "experiments/spec.h"
+#include "experiments/value_checks.h"
 
 namespace ursa {
 namespace {
 
 constexpr int32_t kBatchSizeMax = 65'536;
 constexpr int32_t kSlotsMax = 8'192;
-
-absl::Status Bad(const std::string& path, const std::string& value, const std::string& allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ": ", value, "; allowed: ", allowed));
-}
-
-absl::Status Missing(const std::string& path, const std::string& allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ": missing; allowed: ", allowed));
-}
-
-absl::Status CheckChoice(const std::string& path, const std::string& value, const std::vector<std::string>& allowed) {
-  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return absl::OkStatus();
-  const std::string words = absl::StrJoin(allowed, ", ");
-  if (value.empty()) return Missing(path, words);
-  const std::string nearest = Nearest(value, allowed);
-  return Bad(path, absl::StrCat("\"", absl::CEscape(value), "\""),
-             nearest.empty() ? words : absl::StrCat(words, " (hint: ", nearest, "?)"));
-}
-
-absl::Status CheckInt(const std::string& path, int64_t value, int64_t low, int64_t high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return Bad(path, absl::StrCat(value), absl::StrCat(low, " to ", high));
-}
-
-// Which ends belong to a range of numbers.
-enum class Ends { kBoth, kLow, kHigh, kNone };
-
-absl::Status CheckDouble(const std::string& path, double value, double low, double high, Ends ends = Ends::kBoth) {
-  const bool with_low = ends == Ends::kBoth || ends == Ends::kLow;
-  const bool with_high = ends == Ends::kBoth || ends == Ends::kHigh;
-  // NaN is in no range.
-  if ((with_low ? value >= low : value > low) && (with_high ? value <= high : value < high)) return absl::OkStatus();
-  return Bad(path, absl::StrCat(value),
-             with_low && with_high ? absl::StrCat(low, " to ", high)
-                                   : absl::StrCat(with_low ? "at least " : "more than ", low,
-                                                  with_high ? ", at most " : ", less than ", high));
-}
 
 absl::Status CheckResize(const v1::Resize& resize) {
   const std::string path = "data.item_transforms.resize";
@@ -76,7 +39,8 @@ absl::Status CheckRandomResizedCrop(const v1::RandomResizedCrop& crop) {
 absl::Status CheckItemTransforms(const v1::ItemTransforms& item) {
   if (item.has_resize()) return CheckResize(item.resize());
   if (item.has_random_resized_crop()) return CheckRandomResizedCrop(item.random_resized_crop());
-  return Missing("data.item_transforms", "resize or random_resized_crop (hint: random_resized_crop { size: 224 })");
+  return MissingValue("data.item_transforms",
+                      "resize or random_resized_crop (hint: random_resized_crop { size: 224 })");
 }
 
 absl::Status CheckAugTransforms(const v1::AugTransforms& aug) {
@@ -104,7 +68,7 @@ absl::Status CheckNormalize(const v1::Normalize& normalize) {
   const std::string path = "data.batch_transforms.normalize";
   const auto check_size = [&](const char* field, int size) {
     if (size == kNumChannels) return absl::OkStatus();
-    return Bad(absl::StrCat(path, ".", field), absl::StrCat(size, " values"), "3 values, for red, green and blue");
+    return BadValue(absl::StrCat(path, ".", field), absl::StrCat(size, " values"), "3 values, for red, green and blue");
   };
   URSA_RETURN_IF_ERROR(check_size("mean", normalize.mean_size()));
   URSA_RETURN_IF_ERROR(check_size("std", normalize.std_size()));
@@ -146,13 +110,14 @@ std::vector<std::string> Monitors(const v1::TrainSpec& train) {
 }
 
 absl::Status CheckTrain(const v1::TrainSpec& train) {
-  if (!train.has_fine_tune()) return Missing("train.fine_tune", "a schedule (hint: train { fine_tune { epochs: 4 } })");
+  if (!train.has_fine_tune())
+    return MissingValue("train.fine_tune", "a schedule (hint: train { fine_tune { epochs: 4 } })");
   URSA_RETURN_IF_ERROR(CheckFineTune(train.fine_tune()));
   for (int i = 0; i < train.metrics_size(); ++i) {
     const std::string path = absl::StrCat("train.metrics[", i, "]");
     URSA_RETURN_IF_ERROR(CheckChoice(path, train.metrics(i), {"error_rate", "accuracy"}));
     if (std::count(train.metrics().begin(), train.metrics().begin() + i, train.metrics(i)) != 0) {
-      return Bad(path, absl::StrCat("\"", train.metrics(i), "\" is there twice"), "each metric once");
+      return BadValue(path, absl::StrCat("\"", train.metrics(i), "\" is there twice"), "each metric once");
     }
   }
   if (train.has_callbacks() && train.callbacks().has_early_stopping()) {
@@ -175,10 +140,15 @@ absl::Status CheckCheckpoint(const v1::CheckpointSpec& checkpoint, const v1::Tra
   return CheckChoice("checkpoint.best_metric", checkpoint.best_metric(), Monitors(train));
 }
 
-// Puts the field's path before the error of a check that knows nothing of fields.
-absl::Status At(const std::string& path, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+absl::Status CheckResources(const v1::ResourcesSpec& resources) {
+  URSA_RETURN_IF_ERROR(CheckInt("resources.slots_per_trial", resources.slots_per_trial(), 1, kSlotsMax));
+  URSA_RETURN_IF_ERROR(CheckInt("resources.priority", resources.priority(), 1, 99));
+  URSA_RETURN_IF_ERROR(At("resources.pool", CheckName("pool", resources.pool())));
+  if (resources.has_max_slots() && resources.max_slots() < resources.slots_per_trial()) {
+    return BadValue("resources.max_slots", absl::StrCat(resources.max_slots()),
+                    absl::StrCat("at least resources.slots_per_trial, which is ", resources.slots_per_trial()));
+  }
+  return CheckInt("resources.min_slots_per_trial", resources.min_slots_per_trial(), 1, resources.slots_per_trial());
 }
 
 }  // namespace
@@ -192,10 +162,11 @@ absl::Status CheckValues(const v1::ExperimentSpec& filled) {
   URSA_RETURN_IF_ERROR(CheckItemTransforms(filled.data().item_transforms()));
   const v1::BatchTransforms& batch = filled.data().batch_transforms();
   if (batch.has_aug_transforms()) URSA_RETURN_IF_ERROR(CheckAugTransforms(batch.aug_transforms()));
-  URSA_RETURN_IF_ERROR(CheckNormalize(batch.normalize()));
+  if (batch.has_normalize()) URSA_RETURN_IF_ERROR(CheckNormalize(batch.normalize()));
+  // Before the schedule, whose length it decides.
+  if (filled.train().has_fine_tune()) URSA_RETURN_IF_ERROR(CheckSearcher(filled, Monitors(filled.train())));
   URSA_RETURN_IF_ERROR(CheckTrain(filled.train()));
-  URSA_RETURN_IF_ERROR(CheckInt("resources.slots_per_trial", filled.resources().slots_per_trial(), 1, kSlotsMax));
-  URSA_RETURN_IF_ERROR(CheckInt("resources.priority", filled.resources().priority(), 1, 99));
+  URSA_RETURN_IF_ERROR(CheckResources(filled.resources()));
   URSA_RETURN_IF_ERROR(CheckInt("data.batch_size", filled.data().batch_size(), 2, kBatchSizeMax));
   return CheckCheckpoint(filled.checkpoint(), filled.train());
 }
@@ -203,14 +174,18 @@ absl::Status CheckValues(const v1::ExperimentSpec& filled) {
 absl::Status CheckBatchOnSlots(const v1::ExperimentSpec& filled) {
   const int32_t batch_size = filled.data().batch_size();
   const int32_t slots = filled.resources().slots_per_trial();
+  const int32_t min_slots = filled.resources().min_slots_per_trial();
+  const std::string path = "data.batch_size";
+  const std::string value = absl::StrCat(batch_size);
   if (batch_size % slots != 0) {
-    return Bad("data.batch_size", absl::StrCat(batch_size),
-               absl::StrCat("a multiple of resources.slots_per_trial, which is ", slots));
+    return BadValue(path, value, absl::StrCat("a multiple of resources.slots_per_trial, which is ", slots));
+  }
+  if (batch_size % min_slots != 0) {
+    return BadValue(path, value, absl::StrCat("a multiple of resources.min_slots_per_trial, which is ", min_slots));
   }
   // The head's batch norm has no variance to learn from a single image.
   if (batch_size / slots < 2) {
-    return Bad("data.batch_size", absl::StrCat(batch_size),
-               absl::StrCat("at least 2 images a rank, ", 2 * slots, " for ", slots, " slots"));
+    return BadValue(path, value, absl::StrCat("at least 2 images a rank, ", 2 * slots, " for ", slots, " slots"));
   }
   return absl::OkStatus();
 }

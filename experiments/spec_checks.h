@@ -11,7 +11,8 @@ namespace ursa {
 // allowed; FAILED_PRECONDITION: pretrained weights that are not at hand.
 absl::Status CheckValues(const v1::ExperimentSpec& filled);
 
-// Checks that the batch is a multiple of the slots, with at least 2 images a rank. Errors: INVALID_ARGUMENT.
+// Checks that the batch is a multiple of the slots, also of the fewest, with at least 2 images a rank. Errors:
+// INVALID_ARGUMENT.
 absl::Status CheckBatchOnSlots(const v1::ExperimentSpec& filled);
 
 }  // namespace ursa

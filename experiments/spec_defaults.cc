@@ -1,5 +1,10 @@
 #include "experiments/spec_defaults.h"
 
+#include <algorithm>
+#include <string>
+
+#include "experiments/spec.h"
+
 namespace ursa {
 namespace {
 
@@ -41,6 +46,13 @@ void FillNormalize(const v1::ModelSpec& model, v1::Normalize* normalize) {
   }
 }
 
+// Whether trials differ in what normalization follows; then each trial's recipe gets its own.
+bool ModelVaries(const v1::ExperimentSpec& spec) {
+  return std::any_of(
+      spec.hyperparameters().begin(), spec.hyperparameters().end(),
+      [](const v1::Hyperparameter& hyperparameter) { return hyperparameter.name().rfind("model.", 0) == 0; });
+}
+
 void FillFineTune(v1::FineTune* fine_tune) {
   if (!fine_tune->has_freeze_epochs()) fine_tune->set_freeze_epochs(1);
   if (!fine_tune->has_base_lr()) fine_tune->set_base_lr(2e-3);
@@ -63,6 +75,54 @@ void FillTrain(v1::TrainSpec* train) {
   if (!train->has_train_bn()) train->set_train_bn(true);
 }
 
+// The settings that all methods share.
+template <typename Method>
+void FillMethod(const std::string& metric, Method* method) {
+  if (!method->has_metric()) method->set_metric(metric);
+  if (!method->has_smaller_is_better()) method->set_smaller_is_better(LowerIsBetter(method->metric()));
+}
+
+template <typename Method>
+void FillMedianStopping(Method* method) {
+  if (!method->has_median_stopping()) return;
+  v1::MedianStopping* rule = method->mutable_median_stopping();
+  if (!rule->has_min_epochs()) rule->set_min_epochs(1);
+  if (!rule->has_min_trials()) rule->set_min_trials(3);
+}
+
+void FillAdaptiveAsha(v1::FineTune* fine_tune, v1::AdaptiveAshaSearch* asha) {
+  if (!asha->has_max_epochs()) asha->set_max_epochs(fine_tune->freeze_epochs() + fine_tune->epochs());
+  if (!asha->has_divisor()) asha->set_divisor(4);
+  if (!asha->has_max_rungs()) asha->set_max_rungs(5);
+  if (!asha->has_mode()) asha->set_mode("standard");
+  if (asha->max_epochs() > fine_tune->freeze_epochs()) {
+    fine_tune->set_epochs(asha->max_epochs() - fine_tune->freeze_epochs());
+  }
+}
+
+void FillSearcher(v1::ExperimentSpec* spec) {
+  v1::SearcherSpec* searcher = spec->mutable_searcher();
+  const std::string& metric = spec->checkpoint().best_metric();
+  if (searcher->has_grid()) {
+    FillMethod(metric, searcher->mutable_grid());
+    FillMedianStopping(searcher->mutable_grid());
+  }
+  if (searcher->has_random()) {
+    FillMethod(metric, searcher->mutable_random());
+    FillMedianStopping(searcher->mutable_random());
+  }
+  if (searcher->has_adaptive_asha()) {
+    FillMethod(metric, searcher->mutable_adaptive_asha());
+    // Without a schedule there is nothing to lay out; the checks say that it is missing.
+    if (spec->train().has_fine_tune()) {
+      FillAdaptiveAsha(spec->mutable_train()->mutable_fine_tune(), searcher->mutable_adaptive_asha());
+    }
+  }
+  if (searcher->has_warm_start() && !searcher->warm_start().has_num_trials()) {
+    searcher->mutable_warm_start()->set_num_trials(1);
+  }
+}
+
 }  // namespace
 
 void FillDefaults(v1::ExperimentSpec* spec) {
@@ -78,7 +138,7 @@ void FillDefaults(v1::ExperimentSpec* spec) {
   if (item->has_random_resized_crop()) FillRandomResizedCrop(item->mutable_random_resized_crop());
   v1::BatchTransforms* batch = data->mutable_batch_transforms();
   if (batch->has_aug_transforms()) FillAugTransforms(batch->mutable_aug_transforms());
-  FillNormalize(*model, batch->mutable_normalize());
+  if (!ModelVaries(*spec)) FillNormalize(*model, batch->mutable_normalize());
   if (!data->has_batch_size()) data->set_batch_size(64);
 
   FillTrain(spec->mutable_train());
@@ -86,11 +146,15 @@ void FillDefaults(v1::ExperimentSpec* spec) {
   v1::ResourcesSpec* resources = spec->mutable_resources();
   if (!resources->has_slots_per_trial()) resources->set_slots_per_trial(1);
   if (!resources->has_priority()) resources->set_priority(50);
+  if (!resources->has_pool()) resources->set_pool("default");
+  if (!resources->has_min_slots_per_trial()) resources->set_min_slots_per_trial(resources->slots_per_trial());
 
   v1::CheckpointSpec* checkpoint = spec->mutable_checkpoint();
   if (!checkpoint->has_keep_best()) checkpoint->set_keep_best(1);
   if (!checkpoint->has_keep_latest()) checkpoint->set_keep_latest(1);
   if (!checkpoint->has_best_metric()) checkpoint->set_best_metric("valid_loss");
+
+  if (spec->has_searcher()) FillSearcher(spec);
 }
 
 }  // namespace ursa

@@ -7,7 +7,7 @@
 namespace ursa {
 
 // Sets every field that has a default and is not set, as recipe.proto says. What a recipe must say itself
-// (architecture, item transform, schedule) stays as it is.
+// (architecture, item transform, schedule) stays as it is. adaptive_asha's max_epochs sets train.fine_tune.epochs.
 void FillDefaults(v1::ExperimentSpec* spec);
 
 }  // namespace ursa

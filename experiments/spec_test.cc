@@ -80,7 +80,7 @@ TEST(ResolveTest, WritesOutEveryDefault) {
       label_smoothing: 0
       train_bn: true
     }
-    resources { slots_per_trial: 1 priority: 50 }
+    resources { slots_per_trial: 1 priority: 50 pool: "default" min_slots_per_trial: 1 }
     checkpoint { keep_best: 1 keep_latest: 1 best_metric: "valid_loss" }
     execution { device: "cpu" threads_per_rank: 2 simd: "avx2" version: "0.1" }
   )",
@@ -193,6 +193,11 @@ TEST(ValidateTest, EachBadValueIsNamedWithWhatIsAllowed) {
       {{"train.label_smoothing=1"}, "train.label_smoothing: 1; allowed: at least 0, less than 1"},
       {{"resources.slots_per_trial=0"}, "resources.slots_per_trial: 0; allowed: 1 to"},
       {{"resources.priority=100"}, "resources.priority: 100; allowed: 1 to 99"},
+      {{"resources.pool=GPU"}, "resources.pool: pool \"GPU\""},
+      {{"resources.slots_per_trial=4", "resources.max_slots=3"},
+       "resources.max_slots: 3; allowed: at least resources.slots_per_trial, which is 4"},
+      {{"resources.min_slots_per_trial=2"}, "resources.min_slots_per_trial: 2; allowed: 1 to 1"},
+      {{"resources.min_slots_per_trial=0"}, "resources.min_slots_per_trial: 0; allowed: 1 to 1"},
       {{"checkpoint.every_steps=0"}, "checkpoint.every_steps: 0; allowed: 1 to"},
       {{"checkpoint.keep_best=101"}, "checkpoint.keep_best: 101; allowed: 0 to 100"},
       {{"checkpoint.keep_latest=0"}, "checkpoint.keep_latest: 0; allowed: 1 to 100"},
@@ -211,8 +216,9 @@ TEST(ValidateTest, EdgesAreAllowed) {
   for (const char* assignment :
        {"data.batch_transforms.aug_transforms.mult=0", "data.batch_transforms.aug_transforms.max_rotate=180",
         "train.fine_tune.freeze_epochs=0", "train.fine_tune.base_lr=10", "train.weight_decay=0",
-        "checkpoint.keep_best=0", "data.item_transforms={resize {size: 8 method: \"pad\" pad_mode: \"zeros\"}}",
-        "data.batch_size=2", "train.metrics=[\"accuracy\", \"error_rate\"]", "seed=0", "max_restarts=0"}) {
+        "checkpoint.keep_best=0", "resources.max_slots=1", "resources.pool=gpu.a100-40",
+        "data.item_transforms={resize {size: 8 method: \"pad\" pad_mode: \"zeros\"}}", "data.batch_size=2",
+        "train.metrics=[\"accuracy\", \"error_rate\"]", "seed=0", "max_restarts=0"}) {
     EXPECT_TRUE(ValidateRecipe(Recipe({assignment})).ok()) << assignment << ValidateRecipe(Recipe({assignment}));
   }
   EXPECT_TRUE(ValidateRecipe(Recipe({"train.metrics=accuracy", "checkpoint.best_metric=accuracy",
@@ -233,6 +239,9 @@ TEST(ResolveTest, WhatTheClusterAndTheDatasetLack) {
     const char* expected;
   } cases[] = {
       {{"resources.slots_per_trial=64"}, [](ResolveContext*) {}, "64 slots asked for, the cluster has 2"},
+      {{"resources.slots_per_trial=64", "resources.min_slots_per_trial=4"},
+       [](ResolveContext*) {},
+       "resources.min_slots_per_trial: 4 slots asked for, the cluster has 2"},
       {{}, [](ResolveContext* context) { context->num_train = 63; }, "64 images a step, dataset bears@3 has 63"},
       {{}, [](ResolveContext* context) { context->num_valid = 0; }, "0 validation examples"},
       {{}, [](ResolveContext* context) { context->num_classes = 1; }, "1 classes"},
@@ -262,6 +271,28 @@ TEST(ResolveTest, TheBatchFallsEvenlyOntoTheSlots) {
   EXPECT_THAT(error({"resources.slots_per_trial=64"}),
               HasSubstr("data.batch_size: 64; allowed: at least 2 images a rank, 128"));
   EXPECT_TRUE(ValidateAndResolve(Recipe({"resources.slots_per_trial=32"}), context).ok());
+  EXPECT_THAT(error({"resources.slots_per_trial=4", "resources.min_slots_per_trial=3"}),
+              HasSubstr("data.batch_size: 64; allowed: a multiple of resources.min_slots_per_trial, which is 3"));
+}
+
+TEST(GangSizesTest, ThoseThatDivideTheBatchLargestFirst) {
+  ResolveContext context = Context();
+  context.cluster_slots = 8;
+  const auto sizes = [&](const std::vector<std::string>& overrides) {
+    const auto resolved = ValidateAndResolve(Recipe(overrides), context);
+    EXPECT_TRUE(resolved.ok()) << resolved.status();
+    return GangSizes(*resolved);
+  };
+  EXPECT_EQ(sizes({"resources.slots_per_trial=8"}), std::vector<int32_t>({8}));
+  EXPECT_EQ(sizes({"resources.slots_per_trial=8", "resources.min_slots_per_trial=2"}), std::vector<int32_t>({8, 4, 2}));
+  EXPECT_EQ(sizes({"resources.slots_per_trial=8", "resources.min_slots_per_trial=1", "data.batch_size=24"}),
+            std::vector<int32_t>({8, 6, 4, 3, 2, 1}));
+  // A gang of more slots than there are, which may start with fewer.
+  EXPECT_EQ(sizes({"resources.slots_per_trial=16", "resources.min_slots_per_trial=8"}), std::vector<int32_t>({16, 8}));
+  // As resolved before there was a least size.
+  v1::ExperimentSpec old = *ValidateAndResolve(Recipe({"resources.slots_per_trial=4"}), context);
+  old.mutable_resources()->clear_min_slots_per_trial();
+  EXPECT_EQ(GangSizes(old), std::vector<int32_t>({4}));
 }
 
 TEST(NumStepsTest, TheLastPartialBatchIsDropped) {

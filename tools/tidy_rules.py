@@ -51,7 +51,7 @@ IMPURE_HEADERS = re.compile(
 
 # What is banned in code (comments and string literals taken out): rule, pattern, what to do, and where it is allowed.
 BANNED_CODE = [
-    ("rand", r"\bstd::s?rand\b|(?<![\w:.>])s?rand\s*\(|\brandom\s*\(\s*\)|\brandom_device\b", "use base/rng.h", ()),
+    ("rand", r"\bstd::s?rand\b|(?<![\w:.>])s?rand\s*\(|(?<![\w.>])random\s*\(\s*\)|\brandom_device\b", "use base/rng.h", ()),
     ("system", r"(?<![\w.>])(std::)?(system|popen)\s*\(", "start processes without a shell", ()),
     ("unbounded-copy", r"\b(strcpy|strcat|sprintf|vsprintf|gets|strncpy|strtok)\s*\(", "use std::string", ()),
     ("print", r"\bstd::(cout|cerr)\b|(?<![\w:])(std::)?f?printf\s*\(|\bputs\s*\(", "a library returns or logs, it does not print",

@@ -1,0 +1,49 @@
+// The rules of a recipe's searcher and hyperparameters, and what is written into them at submit. Part of spec.h's
+// implementation.
+#ifndef URSA_EXPERIMENTS_SEARCH_SEARCHER_CHECKS_H_
+#define URSA_EXPERIMENTS_SEARCH_SEARCHER_CHECKS_H_
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "experiments/search/search_space.h"
+#include "ursa/v1/recipe.pb.h"
+
+namespace ursa {
+
+inline constexpr int32_t kConcurrentTrialsMax = 1000;
+inline constexpr int kHyperparametersMax = 32;
+// So many trials are checked at submit, which takes about 50 microseconds a trial.
+inline constexpr int32_t kTrialsCheckedMax = 1000;
+
+// Checks the searcher and each hyperparameter by itself, in a recipe whose defaults are set. `metrics`: what a
+// validation yields. Errors: INVALID_ARGUMENT: field path, value, what is allowed.
+absl::Status CheckSearcher(const v1::ExperimentSpec& filled, const std::vector<std::string>& metrics);
+
+// Judges one trial's values put into the recipe.
+using TrialCheck = std::function<absl::Status(const Hyperparameters& values)>;
+
+// Checks what the hyperparameters can make of the recipe: each end of each range and each element of each list, the
+// other hyperparameters at their center; then the first kTrialsCheckedMax trials. Errors: of `check`, with the
+// hyperparameter and its value, or the trial and its values, before them.
+absl::Status CheckTrials(const v1::ExperimentSpec& filled, const TrialCheck& check);
+
+// A trial of an earlier experiment, for a warm start.
+struct EarlierTrial {
+  Hyperparameters hyperparameters;
+  std::map<std::string, double> metrics;  // of its best or last validation
+};
+
+// Writes out what depends on the cluster and on other experiments: max_concurrent_trials, and the values that
+// warm_start.experiment gives (`earlier` are its trials, by number). Of an earlier trial's values those count that are
+// hyperparameters here; ties go to the earlier trial. Errors: FAILED_PRECONDITION: none of them has the metric and a
+// hyperparameter of this recipe.
+absl::Status ResolveSearcher(int32_t cluster_slots, const std::vector<EarlierTrial>& earlier,
+                             v1::ExperimentSpec* filled);
+
+}  // namespace ursa
+
+#endif  // URSA_EXPERIMENTS_SEARCH_SEARCHER_CHECKS_H_
