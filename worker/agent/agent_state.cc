@@ -14,11 +14,6 @@ using worker::v1::ConnectResponse;
 using worker::v1::StoreRequest;
 using worker::v1::TaskEvent;
 
-// Whether asking twice, when the first answer was lost, may change what others see.
-bool MayBeRepeated(const StoreRequest& request) {
-  return request.operation() != StoreRequest::OPERATION_ADD || request.amount() == 0;
-}
-
 EventOutbox::CheckpointPolicy PolicyOf(const worker::v1::TaskAssignment& assignment) {
   EventOutbox::CheckpointPolicy policy;
   const auto& spec = assignment.train().spec().checkpoint();
@@ -51,19 +46,7 @@ void AgentState::OnStreamClosed(int64_t stream_id, const absl::Status& status, a
   connect_at_ = now + backoff_.Next();
   heartbeat_at_ = welcome_by_ = absl::InfiniteFuture();
   outbox_.OnDisconnected();
-  for (auto it = calls_.begin(); it != calls_.end();) {
-    Call& call = it->second;
-    if (call.sent && !MayBeRepeated(call.request)) {
-      actions_.push_back(AnswerRendezvous{
-          it->first, absl::AbortedError(absl::StrCat("task ", call.key.task_id,
-                                                     ": rendezvous, the connection to the coordinator broke while it "
-                                                     "added; the sum is unknown"))});
-      it = calls_.erase(it);
-    } else {
-      call.sent = false;
-      ++it;
-    }
-  }
+  for (auto& [call_id, call] : calls_) call.sent = false;
   // A wrong token at the first attempt is for a person to mend; later it may be a coordinator that is being replaced.
   if (!was_welcome_ && IsFinalRefusal(status)) {
     phase_ = Phase::kExited;

@@ -68,7 +68,8 @@ using AgentAction =
 //
 //   waiting --1--> opening --2--> connected --3--> waiting
 //   1. the backoff is over: OpenStream, Hello.  2. Welcome came: heartbeats; what was not acknowledged is sent (again),
-//   open rendezvous calls are asked again.  3. the stream broke, at any time: back off. Tasks go on.
+//   open rendezvous calls are asked again, under the ids that they had: the coordinator answers one that it has carried
+//   out already as it did then, so that an ADD counts once.  3. the stream broke, at any time: back off. Tasks go on.
 //
 // A coordinator that is away ends no task, however long: fencing epochs keep a stale one harmless, and the first
 // desired state after Welcome says which may go on.

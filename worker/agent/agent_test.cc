@@ -9,6 +9,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -276,6 +277,17 @@ TEST_F(AgentTest, RanksMeetAtTheRendezvous) {
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
   for (const auto& event : Events(coordinator_.received(), worker::v1::TaskEvent::kFinished))
     EXPECT_EQ(event.event().finished().reason(), event.rank() == 0 ? "" : "127.0.0.1:9");
+}
+
+TEST_F(AgentTest, AnAddWhoseAnswerIsLostCountsOnce) {
+  coordinator_.LoseNextAnswer();
+  Run("add", 2);
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
+  std::set<std::string> sums;
+  for (const auto& event : Events(coordinator_.received(), worker::v1::TaskEvent::kFinished))
+    sums.insert(event.event().finished().reason());
+  EXPECT_EQ(sums, (std::set<std::string>{"1", "2"}));
+  EXPECT_GE(coordinator_.received().rendezvous.size(), 3u) << "the lost one was asked again";
 }
 
 TEST_F(AgentTest, BringsBlobsToTasks) {

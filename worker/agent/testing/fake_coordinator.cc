@@ -67,16 +67,22 @@ void FakeCoordinator::OnRequest(int64_t stream_id, const ConnectRequest& request
   } else if (request.has_events()) {
     OnEvents(stream_id, request.events());
   } else if (request.has_rendezvous()) {
-    received_.rendezvous.push_back(request.rendezvous());
-    waiting_.push_back({stream_id, request.rendezvous()});
-    // One answer may allow another.
-    for (bool again = true; again;) {
-      again = false;
-      for (auto waiting = waiting_.begin(); waiting != waiting_.end() && !again; ++waiting) {
-        if (!AnswerRendezvous(*waiting)) continue;
-        waiting_.erase(waiting);
-        again = true;
-      }
+    OnRendezvous(stream_id, request.rendezvous());
+  }
+}
+
+void FakeCoordinator::OnRendezvous(int64_t stream_id, const worker::v1::RendezvousRequest& request) {
+  // It is carried out all the same, and nobody hears of it.
+  if (std::exchange(lose_answer_, false)) BreakLocked(absl::UnavailableError("fake coordinator: broken"));
+  received_.rendezvous.push_back(request);
+  waiting_.push_back({stream_id, request});
+  // One answer may allow another.
+  for (bool again = true; again;) {
+    again = false;
+    for (auto waiting = waiting_.begin(); waiting != waiting_.end() && !again; ++waiting) {
+      if (!AnswerRendezvous(*waiting)) continue;
+      waiting_.erase(waiting);
+      again = true;
     }
   }
 }
@@ -116,9 +122,14 @@ bool FakeCoordinator::AnswerRendezvous(const Waiting& waiting) {
       response.set_value(store_[name(request.keys(0))]);
       break;
     case StoreRequest::OPERATION_ADD: {
-      std::string& value = store_[name(request.keys(0))];
-      response.set_number((value.empty() ? 0 : std::stoll(value)) + request.amount());
-      value = absl::StrCat(response.number());
+      const auto [answer, is_new] =
+          answers_.try_emplace({incarnations_[waiting.stream_id], waiting.request.call_id()});
+      if (is_new) {
+        std::string& value = store_[name(request.keys(0))];
+        answer->second.set_number((value.empty() ? 0 : std::stoll(value)) + request.amount());
+        value = absl::StrCat(answer->second.number());
+      }
+      response = answer->second;
       break;
     }
     case StoreRequest::OPERATION_CHECK:
@@ -243,6 +254,11 @@ void FakeCoordinator::CutDownloads(int64_t bytes) {
 void FakeCoordinator::CutUploads(int64_t bytes) {
   absl::MutexLock lock(&mu_);
   cut_upload_ = bytes;
+}
+
+void FakeCoordinator::LoseNextAnswer() {
+  absl::MutexLock lock(&mu_);
+  lose_answer_ = true;
 }
 
 FakeCoordinator::Received FakeCoordinator::received() const {

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -63,6 +64,7 @@ class FakeCoordinator {
   std::string AddBlob(const std::string& bytes);   // returns the hash
   void CutDownloads(int64_t bytes);                // the next download breaks after so many bytes
   void CutUploads(int64_t bytes);                  // the same of uploads
+  void LoseNextAnswer();                           // streams break once the next rendezvous call is carried out
   Received received() const;
   // Whether `condition` became true in time.
   bool WaitFor(const std::function<bool(const Received&)>& condition, absl::Duration limit = absl::Seconds(20)) const;
@@ -79,6 +81,7 @@ class FakeCoordinator {
 
   void SendLocked(int64_t stream_id, worker::v1::ConnectResponse message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnEvents(int64_t stream_id, const worker::v1::TaskEvents& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnRendezvous(int64_t stream_id, const worker::v1::RendezvousRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether the request could be answered now.
   bool AnswerRendezvous(const Waiting& waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BreakLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -95,6 +98,9 @@ class FakeCoordinator {
   std::map<int64_t, std::string> incarnations_ ABSL_GUARDED_BY(mu_);   // by stream
   std::map<std::string, std::string> store_ ABSL_GUARDED_BY(mu_);
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
+  // Of ADD, by incarnation and call id: as the real one, it carries a call out once.
+  std::map<std::pair<std::string, int64_t>, worker::v1::StoreResponse> answers_ ABSL_GUARDED_BY(mu_);
+  bool lose_answer_ ABSL_GUARDED_BY(mu_) = false;
   std::map<std::string, std::string> unfinished_ ABSL_GUARDED_BY(mu_);  // uploads, by hash
   int64_t cut_download_ ABSL_GUARDED_BY(mu_) = -1;
   int64_t cut_upload_ ABSL_GUARDED_BY(mu_) = -1;

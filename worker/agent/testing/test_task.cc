@@ -100,6 +100,15 @@ int Run(AgentClient* agent) {
     const auto response = agent->Rendezvous(request);
     URSA_CHECK_OK(response.status());
     Finish(agent, TaskFinished::OUTCOME_COMPLETED, response->value());
+  } else if (script == "add") {
+    StoreRequest request;
+    request.set_timeout_millis(20'000);
+    request.set_operation(StoreRequest::OPERATION_ADD);
+    request.add_keys("ranks");
+    request.set_amount(1);
+    const auto response = agent->Rendezvous(request);
+    Finish(agent, TaskFinished::OUTCOME_COMPLETED,
+           response.ok() ? std::to_string(response->number()) : response.status().ToString());
   } else if (script.rfind("fetch:", 0) == 0) {
     Fetch(agent, script.substr(6));
   } else if (script == "liar") {
