@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <iostream>
 #include <regex>
 
 #include "worker/nn/golden_testing.h"
@@ -310,17 +309,18 @@ class TraceObserver : public RunRecord {
   size_t fit_ = 0, epoch_ = 0, batch_ = 0, epochs_before_ = 0;
 };
 
-// The descriptions round, or even err (a first fit of 1e-2 whose record shows 3e-2): the record of the first batch says
-// which maximum a one-cycle fit had.
+// Descriptions may round: the exact maximum of a one-cycle fit is that of its first batch's record.
 void TakeMaximaFromRecord(const Json& item, Plan* plan) {
   for (size_t i = 0; i < plan->options.phases.size() && i < item["fits"].size(); ++i) {
     Phase& phase = plan->options.phases[i];
     if (phase.schedule.kind != Schedule::Kind::kOneCycle) continue;
     const Json& rates = item["fits"][i]["batches"][0]["lr"];
     const double maximum = rates[rates.size() - 1].number() * phase.schedule.div;
-    if (std::abs(maximum / phase.learning_rate.maximum - 1) < 1e-6) continue;
-    std::cout << item["name"].string() << ": fit " << i << " has the maximum " << maximum << ", its description says "
-              << phase.learning_rate.maximum << "\n";
+    // This one is described as 1e-2; the rates, losses and weights of its record are all those of 3e-2.
+    const bool is_misnamed = item["name"].string() == "freeze_unfreeze_refreeze" && i == 0;
+    if (!is_misnamed) {
+      EXPECT_NEAR(maximum, phase.learning_rate.maximum, 0.05 * maximum);
+    }
     phase.learning_rate.maximum = maximum;
   }
 }
