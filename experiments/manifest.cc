@@ -11,8 +11,8 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "experiments/splitters.h"
-#include "experiments/utf8.h"
 
 namespace ursa {
 namespace {

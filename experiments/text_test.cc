@@ -1,11 +1,9 @@
-// Textproto with errors for people, single fields by path, canonical text; and the helpers nearest and utf8.
+// Textproto with errors for people, single fields by path, canonical text.
 #include <map>
 #include <string>
 #include <vector>
 
-#include "experiments/nearest.h"
 #include "experiments/textproto.h"
-#include "experiments/utf8.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -195,27 +193,6 @@ TEST(CanonicalTextTest, DifferentMessagesDiffer) {
   v1::ExperimentSpec set;
   set.set_seed(0);
   EXPECT_NE(CanonicalText(unset), CanonicalText(set));
-}
-
-TEST(NearestTest, ForgivesAFewLetters) {
-  const std::vector<std::string> words = {"fine_tune", "metrics", "callbacks"};
-  EXPECT_EQ(Nearest("fine_tuna", words), "fine_tune");
-  EXPECT_EQ(Nearest("metric", words), "metrics");
-  EXPECT_EQ(Nearest("calbaks", words), "callbacks");
-  EXPECT_EQ(Nearest("schedule", words), "");
-  EXPECT_EQ(Nearest("", words), "");
-  EXPECT_EQ(Nearest(std::string(10000, 'f'), words), "");
-}
-
-TEST(IsPrintableUtf8Test, AcceptsAndRefuses) {
-  for (const char* text : {"", "abc", "grizzly bär", "\xe4\xb8\xad", "\xf0\x9f\x90\xbb", "\xf4\x8f\xbf\xbf"}) {
-    EXPECT_TRUE(IsPrintableUtf8(text)) << text;
-  }
-  for (const char* text : {"a\n", "\x7f", "\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80",
-                           "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe4\xb8", "\xc3", "\xc3(", "\xc2\x85"}) {
-    EXPECT_FALSE(IsPrintableUtf8(text)) << testing::PrintToString(text);
-  }
-  EXPECT_FALSE(IsPrintableUtf8(std::string_view("a\0b", 3)));
 }
 
 }  // namespace

@@ -16,7 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "experiments/nearest.h"
+#include "base/text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/text_format.h"
@@ -101,7 +101,7 @@ std::string AllowedFields(const Descriptor* type) {
 
 // "(hint: fine_tune?)" where a field's name is near, else all that are allowed.
 std::string FieldHint(const Descriptor* type, const std::string& name) {
-  const std::string nearest = Nearest(name, FieldNames(type));
+  const std::string nearest = NearestWord(name, FieldNames(type));
   return nearest.empty() ? absl::StrCat("; ", AllowedFields(type)) : absl::StrCat(" (hint: ", nearest, "?)");
 }
 

@@ -5,7 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "experiments/nearest.h"
+#include "base/text.h"
 
 namespace ursa {
 
@@ -21,7 +21,7 @@ absl::Status CheckChoice(const std::string& path, const std::string& value, cons
   if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return absl::OkStatus();
   const std::string words = absl::StrJoin(allowed, ", ");
   if (value.empty()) return MissingValue(path, words);
-  const std::string nearest = Nearest(value, allowed);
+  const std::string nearest = NearestWord(value, allowed);
   return BadValue(path, absl::StrCat("\"", absl::CEscape(value), "\""),
                   nearest.empty() ? words : absl::StrCat(words, " (hint: ", nearest, "?)"));
 }

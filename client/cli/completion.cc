@@ -45,12 +45,14 @@ std::string Key(const Command& command) {
   return command.verb.empty() ? command.noun : command.noun + " " + command.verb;
 }
 
-// One case for each command: its flags, or the choices of its argument; file names where nothing fits.
+// One case for each command: its flags, or the choices of its argument or of the flag before; file names where nothing
+// fits.
 std::string BashScript() {
   std::string script =
       "# bash completion of ursa: source <(ursa completion bash)\n"
       "_ursa() {\n"
-      "  local word=${COMP_WORDS[COMP_CWORD]} noun=${COMP_WORDS[1]} verb=${COMP_WORDS[2]} words=\n"
+      "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+      "  local noun=${COMP_WORDS[1]} verb=${COMP_WORDS[2]} words=\n"
       "  if ((COMP_CWORD == 1)); then\n"
       "    words=\"" +
       absl::StrJoin(Nouns(), " ") + " --help\"\n  else\n    case $noun in\n";
@@ -67,6 +69,11 @@ std::string BashScript() {
     const std::vector<std::string> choices = ArgumentChoices(command);
     if (!choices.empty())
       absl::StrAppend(&script, "; [[ $word == -* ]] || words=\"", absl::StrJoin(choices, " "), "\"");
+    for (const Flag& flag : FlagsOf(command)) {
+      if (!flag.choices.empty())
+        absl::StrAppend(&script, "; [[ $before != --", flag.name, " ]] || words=\"", absl::StrJoin(flag.choices, " "),
+                        "\"");
+    }
     script += " ;;\n";
   }
   script +=

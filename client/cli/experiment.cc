@@ -21,8 +21,13 @@
 namespace ursa::cli {
 namespace {
 
+// How long an epoch took: the API has it among the row's metrics. It is none, and is shown in the rows only.
+constexpr char kEpochSeconds[] = "seconds";
+
 // People's name stands in `name`; the API's is in `resource_name`.
-Json ExperimentJson(const v1::Experiment& experiment) {
+Json ExperimentJson(v1::Experiment experiment) {
+  experiment.mutable_metrics()->erase(kEpochSeconds);
+  for (v1::Trial& trial : *experiment.mutable_trials()) trial.mutable_metrics()->erase(kEpochSeconds);
   return ToJson(experiment).Set("resource_name", experiment.name()).Set("name", experiment.spec().name());
 }
 
@@ -32,7 +37,8 @@ absl::StatusOr<std::string> ExperimentName(const std::string& text) {
 }
 
 std::string MetricsText(const google::protobuf::Map<std::string, double>& metrics) {
-  const std::map<std::string, double> sorted(metrics.begin(), metrics.end());
+  std::map<std::string, double> sorted(metrics.begin(), metrics.end());
+  sorted.erase(kEpochSeconds);
   return absl::StrJoin(sorted, ", ", [](std::string* out, const auto& metric) {
     absl::StrAppend(out, Printable(metric.first), " ", FormatMetric(metric.second));
   });

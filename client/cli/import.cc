@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "client/cli/text.h"
 
 namespace ursa::cli {

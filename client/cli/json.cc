@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/log.h"
-#include "client/cli/text.h"
+#include "base/text.h"
 
 namespace ursa::cli {
 namespace {

@@ -6,11 +6,11 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "client/cli/command.h"
 #include "client/cli/context.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/table.h"
-#include "client/cli/text.h"
 #include "experiments/resource_names.h"
 
 namespace ursa::cli {

@@ -7,22 +7,6 @@
 namespace ursa::cli {
 namespace {
 
-TEST(TextTest, ValidUtf8StaysAndTheRestIsReplaced) {
-  for (const char* good : {"", "a", "bär", "日本", "\xf0\x9f\x90\xbb", "\xf4\x8f\xbf\xbf", "\xee\x80\x80"}) {
-    EXPECT_TRUE(IsValidUtf8(good)) << good;
-    EXPECT_EQ(ToValidUtf8(good), good);
-  }
-  // Lone continuation, overlong, surrogate, past U+10FFFF, cut off, Latin-1.
-  for (const char* bad : {"\x80", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe6\x97", "\xe9"}) {
-    EXPECT_FALSE(IsValidUtf8(bad));
-    EXPECT_TRUE(IsValidUtf8(ToValidUtf8(bad)));
-  }
-  EXPECT_EQ(ToValidUtf8("a\xff"
-                        "b"),
-            "a\xef\xbf\xbd"
-            "b");
-}
-
 TEST(TextTest, PrintableTextCannotSteerATerminal) {
   EXPECT_EQ(Printable("a\x1b[31mb\nc\td\x7f"), "a\\x1b[31mb\\nc d\\x7f");
   EXPECT_EQ(Printable("\xc2\x9b"
@@ -69,16 +53,6 @@ TEST(TextTest, Counts) {
 TEST(TextTest, Metrics) {
   EXPECT_EQ(FormatMetric(0.0240963855), "0.024096");
   EXPECT_EQ(FormatMetric(std::nan("")), "-");
-}
-
-TEST(TextTest, TheNearestWordIsWhatWasMeant) {
-  const std::vector<std::string> words = {"up", "down", "dataset", "experiment", "model", "evaluate"};
-  EXPECT_EQ(NearestWord("modle", words), "model");  // neighbours swapped: one edit
-  EXPECT_EQ(NearestWord("datset", words), "dataset");
-  EXPECT_EQ(NearestWord("experimnet", words), "experiment");
-  EXPECT_EQ(NearestWord("ip", words), "up");
-  EXPECT_EQ(NearestWord("frobnicate", words), "");
-  EXPECT_EQ(NearestWord("xy", words), "");
 }
 
 }  // namespace

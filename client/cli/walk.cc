@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "client/cli/text.h"
 #include "experiments/splitters.h"
 

@@ -1,17 +1,13 @@
 #include "client/lib/client.h"
 
 #include <algorithm>
-#include <string_view>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "base/file.h"
+#include "base/net_address.h"
 #include "client/lib/rpc.h"
 
 namespace ursa {
 namespace {
 
-constexpr std::string_view kTlsPrefix = "https://";
 constexpr int kAnswerBytesMax = 64 << 20;
 constexpr int kHashesPerCall = 10'000;  // BlobService's limit
 
@@ -22,14 +18,13 @@ Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& options) {
   URSA_RETURN_IF_ERROR(options.Validate());
-  std::string target = options.server;
+  URSA_ASSIGN_OR_RETURN(const ServerAddress address, ParseServerAddress(options.server));
   std::shared_ptr<grpc::ChannelCredentials> credentials;
   grpc::ChannelArguments arguments;
-  if (absl::StartsWith(target, absl::string_view(kTlsPrefix.data(), kTlsPrefix.size()))) {
-    target = target.substr(kTlsPrefix.size());
+  if (address.tls) {
     grpc::SslCredentialsOptions tls;
     if (!options.tls_roots_file.empty()) {
-      URSA_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(options.tls_roots_file));
+      URSA_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadTrustedCertificates(options.tls_roots_file));
     }
     credentials = grpc::SslCredentials(tls);
   } else {
@@ -46,7 +41,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& opti
   // A watch may be silent for hours: ping so that a machine that vanished is noticed. Servers allow one in 5 minutes.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 330'000);
   arguments.SetMaxReceiveMessageSize(kAnswerBytesMax);
-  auto channel = grpc::CreateCustomChannel(target, credentials, arguments);
+  auto channel = grpc::CreateCustomChannel(address.target, credentials, arguments);
   return std::unique_ptr<Client>(new Client(std::make_unique<Rpc>(options, channel)));
 }
 

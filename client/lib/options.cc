@@ -1,43 +1,30 @@
 #include "client/lib/options.h"
 
 #include <algorithm>
-#include <cctype>
-#include <charconv>
 #include <string_view>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/net_address.h"
 #include "base/status_macros.h"
 
 namespace ursa {
 namespace {
 
 constexpr char kUnreachablePayload[] = "ursa.client/unreachable";
-constexpr std::string_view kTlsPrefix = "https://";
 
-bool HasTlsPrefix(const std::string& server) { return server.compare(0, kTlsPrefix.size(), kTlsPrefix) == 0; }
+bool Has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
-// "host" of "host:80" and "[::1]:80"; empty when there is no host or no port in 1..65535.
-std::string HostOf(std::string_view address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos) return "";
-  int port = 0;
-  const std::string_view digits = address.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (error != std::errc() || end != digits.data() + digits.size() || port < 1 || port > 65535) return "";
-  std::string_view host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  return std::string(host);
-}
-
-bool IsLoopback(const std::string& host) {
-  if (host == "localhost" || host == "::1") return true;
-  const bool numeric =
-      std::all_of(host.begin(), host.end(), [](unsigned char c) { return std::isdigit(c) || c == '.'; });
-  return numeric && absl::StartsWith(host, "127.");
+// What a user can do about it, as far as gRPC's words tell.
+std::string HintFor(const std::string& server, const std::string& why) {
+  if (Has(why, "certificate verify failed")) return "URSA_TLS_ROOTS names a PEM file with the certificates to trust";
+  if (Has(why, "wrong version number")) return "it does not speak TLS; without https:// it is asked in plain text";
+  std::string hint = "is it running? `ursa up --dir DIR` starts one";
+  const bool is_plain = server.find("://") == std::string::npos;
+  if (is_plain && Has(why, "Socket closed")) absl::StrAppend(&hint, "; if it wants TLS: https://", server);
+  return hint;
 }
 
 std::string GetOr(const std::function<const char*(const char*)>& getenv, const std::string& flag, const char* name) {
@@ -49,15 +36,7 @@ std::string GetOr(const std::function<const char*(const char*)>& getenv, const s
 }  // namespace
 
 absl::Status ClientOptions::Validate() const {
-  const bool tls = HasTlsPrefix(server);
-  const std::string host = HostOf(tls ? std::string_view(server).substr(kTlsPrefix.size()) : std::string_view(server));
-  if (host.empty() || host.find('/') != std::string::npos)
-    return absl::InvalidArgumentError(
-        absl::StrCat("server \"", server, "\": must be HOST:PORT or https://HOST:PORT, with a port from 1 to 65535"));
-  if (!tls && !IsLoopback(host))
-    return absl::InvalidArgumentError(absl::StrCat(
-        "server \"", server, "\": plain text goes to this machine only, as it would show the token (hint: https://",
-        server, ")"));
+  URSA_RETURN_IF_ERROR(ParseServerAddress(server).status());
   if (!std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; }))
     return absl::InvalidArgumentError("token: must be visible ASCII characters without spaces");
   if (patience < absl::ZeroDuration() || watch_patience < absl::ZeroDuration() || call_timeout <= absl::ZeroDuration())
@@ -96,8 +75,8 @@ absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
 bool IsUnreachable(const absl::Status& status) { return status.GetPayload(kUnreachablePayload).has_value(); }
 
 absl::Status UnreachableError(const std::string& server, const std::string& why) {
-  absl::Status status = absl::UnavailableError(absl::StrCat(
-      "server ", server, ": cannot be reached, ", why, " (hint: is it running? ", "`ursa up --dir DIR` starts one)"));
+  absl::Status status = absl::UnavailableError(
+      absl::StrCat("server ", server, ": cannot be reached, ", why, " (hint: ", HintFor(server, why), ")"));
   status.SetPayload(kUnreachablePayload, absl::Cord("1"));
   return status;
 }
