@@ -45,10 +45,11 @@ constexpr char kUsage[] =
     "ursa-coordinator --dir DIR [--listen HOST:PORT] [--tls_cert FILE --tls_key FILE]\n"
     "  --dir       folder of all data; made if it is not there\n"
     "  --listen    default 127.0.0.1:0; port 0 takes the folder's last port, or a free one\n"
-    "  --tls_cert  PEM certificate and\n"
-    "  --tls_key   its key: needed for any address but loopback\n"
+    "  --tls_cert  PEM certificate and those that sign it; needed, with\n"
+    "  --tls_key   its PEM key, for any address but loopback\n"
     "  --version, --help\n"
-    "Example: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n";
+    "Examples: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n"
+    "          ursa-coordinator --dir ~/ursa --listen 0.0.0.0:7070 --tls_cert host.pem --tls_key host.key\n";
 
 struct Flags {
   std::string dir;
@@ -118,7 +119,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> StartServer(const Flags& flags, Coor
   }
   options.listen = PreferredAddress(flags.dir, flags.listen);
   auto server = GrpcServer::Start(coordinator, blob_executor, options);
-  if (server.ok() || options.listen == flags.listen) return server;
+  if (!absl::IsFailedPrecondition(server.status()) || options.listen == flags.listen) return server;
   URSA_LOG(WARNING) << server.status() << "; taking another one";
   options.listen = flags.listen;
   return GrpcServer::Start(coordinator, blob_executor, options);

@@ -11,13 +11,15 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/grpc_status.h"
+#include "base/net_address.h"
 #include "base/status_macros.h"
 #include "coordinator/core/coordinator.h"
 #include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/services.h"
+#include "coordinator/services/tls_certificate.h"
 
 namespace ursa {
 namespace {
@@ -63,16 +65,6 @@ class Authenticator : public grpc::AuthMetadataProcessor {
   const Access& access_;
 };
 
-absl::StatusOr<std::pair<std::string, std::string>> SplitAddress(const std::string& listen) {
-  const size_t colon = listen.rfind(':');
-  const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
-  if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos ||
-      std::stoi(port) > 65535 || colon == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("listen address \"", listen, "\": is not HOST:PORT"));
-  }
-  return std::make_pair(listen.substr(0, colon), port);
-}
-
 class RunningServer : public GrpcServer {
  public:
   ~RunningServer() override {
@@ -103,17 +95,15 @@ std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const GrpcServerOptions
 
 }  // namespace
 
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "[::1]" || host == "::1" || absl::StartsWith(host, "127.");
-}
-
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Coordinator* coordinator, Executor* blob_executor,
                                                               const GrpcServerOptions& options) {
-  URSA_ASSIGN_OR_RETURN(const auto address, SplitAddress(options.listen));
+  URSA_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort(options.listen));
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("TLS: certificate and key must be given together");
   }
-  if (options.tls_key.empty() && !IsLoopback(address.first)) {
+  if (!options.tls_key.empty()) {
+    URSA_RETURN_IF_ERROR(CheckCertificate(options.tls_certificate, options.tls_key, Clock::Real()->Now()));
+  } else if (!IsLoopback(address.host)) {
     return absl::FailedPreconditionError(
         absl::StrCat("listen address \"", options.listen,
                      "\": is reachable from other machines, which needs TLS (hint: --tls_cert and --tls_key)"));
@@ -160,7 +150,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Coordinator* coord
     return absl::FailedPreconditionError(
         absl::StrCat("listen address \"", options.listen, "\": cannot be bound, the port is in use or not ours"));
   }
-  running->address_ = absl::StrCat(address.first, ":", port);
+  running->address_ = absl::StrCat(options.listen.substr(0, options.listen.rfind(':')), ":", port);
   return running;
 }
 

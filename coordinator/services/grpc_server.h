@@ -31,8 +31,8 @@ struct GrpcServerOptions {
 // that allows it; what has no permission option is refused. Reflection needs any token.
 class GrpcServer {
  public:
-  // Errors: INVALID_ARGUMENT (address), FAILED_PRECONDITION (not loopback without TLS; the port is in use), INTERNAL
-  // (an RPC without a permission).
+  // Errors: INVALID_ARGUMENT (address; certificate or key cannot be used), FAILED_PRECONDITION (not loopback without
+  // TLS; the port is in use), INTERNAL (an RPC without a permission).
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(Coordinator* coordinator, Executor* blob_executor,
                                                            const GrpcServerOptions& options);
   virtual ~GrpcServer() = default;
@@ -40,9 +40,6 @@ class GrpcServer {
   // "127.0.0.1:41234": as bound.
   virtual const std::string& address() const = 0;
 };
-
-// Whether only this machine can reach `host`.
-bool IsLoopback(const std::string& host);
 
 }  // namespace ursa
 

@@ -1,38 +1,35 @@
 #!/usr/bin/env python3
 """Bad input of every kind: a clear error that names it, and nothing lost."""
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "tools")]
 sys.dont_write_bytecode = True
-from cluster import BIN, FIXTURES, Cluster, draw_stripes, write_png, write_recipe  # noqa: E402
+from cluster import BIN, FIXTURES, Cluster, draw_stripes, wait_until, write_png, write_recipe  # noqa: E402
+from wire import Wire  # noqa: E402
 import xml_report  # noqa: E402
+
+HELD_BYTES = 16 << 20   # what a client may send before it is killed
+SLACK_BYTES = 3 << 20   # a piece that was cut, one on its way, and what gRPC adds
 
 
 class BadInputTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.scratch = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.scratch.name)
-        cls.ursa = Cluster(slots=1)
-        cls.ursa.__enter__()
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        cls.ursa = cls.enterClassContext(Cluster(slots=1))
         draw_stripes(cls.folder / "good", each=12)
         cls.ursa.ok("dataset", "import", "good", cls.folder / "good", "--split", "random:0.2:seed=1")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.ursa.__exit__()
-        cls.scratch.cleanup()
 
     def refused(self, status, *words, says=()):
         answer = self.ursa.run(*words)
@@ -141,20 +138,43 @@ class BadInputTest(unittest.TestCase):
         self.assertIn("in use", done.stderr)
         self.assertEqual(self.ursa.ok("status")["workers"], 1)
 
-    def test_killed_upload_leaves_nothing_and_can_be_done_again(self):
+    def test_killed_upload_leaves_nothing_and_goes_on_where_it_was(self):
         big = self.fresh("big")
         draw_stripes(big, each=6)
+        noise = random.Random(1)
         for label in ("across", "down"):
-            (big / label / "noise.bmp").write_bytes(os.urandom(30 << 20))  # refused later; large enough to be caught in the act
-        upload = subprocess.Popen([str(BIN / "ursa"), "dataset", "import", "big", str(big), "--split", "random:0.2:seed=1"], env=self.ursa.env,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.15)
-        upload.send_signal(signal.SIGKILL)
-        upload.wait()
-        names = [d["name"] for d in json.loads(self.ursa.ok("dataset", "list").out.splitlines()[-1]).get("datasets", [])]
+            (big / label / "noise.ppm").write_bytes(b"P6 3000 3000 255\n" + noise.randbytes(3 * 3000 * 3000))
+        words = ["dataset", "import", "big", big, "--split", "random:0.2:seed=1"]
+        stored_before = self.stored_bytes()
+        with Wire(self.ursa.env["URSA_SERVER"], hold_after=HELD_BYTES) as wire:
+            upload = subprocess.Popen([str(BIN / "ursa"), *map(str, words)], env=dict(self.ursa.env, URSA_SERVER=wire.address),
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                wait_until(wire.is_held, 60, "an upload under way")
+                wait_until(lambda: self.stored_bytes() >= stored_before + HELD_BYTES - SLACK_BYTES, 60, "its bytes in the store")
+                self.assertIsNone(upload.poll(), "it is killed while it sends")
+            finally:
+                upload.kill()
+                upload.wait()
+        names = [d["name"] for d in json.loads(self.ursa.ok("dataset", "list").out.splitlines()[-1])["datasets"]]
+        self.assertIn("good", names)
         self.assertNotIn("big", names)
-        done = self.ursa.ok("dataset", "import", "big", big, "--split", "random:0.2:seed=1")
-        self.assertEqual((done["num_examples"], len(done["refused"])), (12, 2))
+        self.refused(1, "dataset", "show", "big", says=["big"])
+        with Wire(self.ursa.env["URSA_SERVER"]) as wire:
+            again = self.ursa.ok(*words, env=dict(self.ursa.env, URSA_SERVER=wire.address))
+        total = sum(path.stat().st_size for path in big.rglob("*.*"))
+        self.assertLess(wire.sent, total - HELD_BYTES + SLACK_BYTES, "bytes that were there are not sent again")
+        self.assertGreater(wire.sent, total - HELD_BYTES - SLACK_BYTES, "the others are")
+        with Cluster(slots=1) as calm:
+            self.assertEqual(json.loads(again.out), json.loads(calm.ok(*words).out))
+        self.assertEqual((again["num_examples"], again["refused"]), (14, []))
+
+    def stored_bytes(self):
+        size = 0
+        for path in (self.ursa.folder / "data").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # files of the store come and go
+                size += path.stat().st_size
+        return size
 
     def test_full_disk(self):
         """On a small file system of its own: what cannot be stored is refused, what was stored stays, the server lives."""

@@ -17,18 +17,11 @@ import xml_report  # noqa: E402
 class WholeLoopTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.scratch = tempfile.TemporaryDirectory()
-        cls.folder = pathlib.Path(cls.scratch.name)
-        cls.ursa = Cluster(slots=2)
-        cls.ursa.__enter__()
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        cls.ursa = cls.enterClassContext(Cluster(slots=2))
         draw_stripes(cls.folder / "stripes", each=30)
         (cls.folder / "stripes/down/broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
         (cls.folder / "stripes/NOTES.txt").write_text("ignored and counted")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.ursa.__exit__()
-        cls.scratch.cleanup()
 
     def test_the_loop(self):
         ursa, folder = self.ursa, self.folder
@@ -42,6 +35,8 @@ class WholeLoopTest(unittest.TestCase):
 
         job = ursa.ok("experiment", "create", write_recipe(folder, "stripes"), "--follow")
         self.assertEqual(job["state"], "COMPLETED")
+        self.assertEqual(set(job["metrics"]), {"train_loss", "valid_loss", "error_rate", "accuracy"})
+        self.assertEqual([set(row["metrics"]) - set(job["metrics"]) for row in job["epochs"]], 2 * [{"seconds"}])
         names = {p["name"] for p in ursa.ok("experiment", "metrics", job["experiment_id"])["points"]}
         self.assertLessEqual({"train_loss", "valid_loss", "error_rate", "accuracy"}, names)
         self.assertIn("epoch 0", ursa.run("experiment", "logs", job["experiment_id"]).out)

@@ -221,13 +221,19 @@ void Agent::Do(OpenStream action) {
         Post([this, id, message = std::move(message)] {
           const bool was_connected = state_.connected();
           state_.OnMessage(id, message, clock_->Now());
-          if (!was_connected && state_.connected())
-            URSA_LOG(INFO) << "coordinator CONNECTED worker=" << state_.worker_id();
+          if (was_connected || !state_.connected()) return;
+          away_reason_.clear();
+          URSA_LOG(INFO) << "coordinator CONNECTED worker=" << state_.worker_id();
         });
       },
       [this, id](const absl::Status& status) {
         Post([this, id, status] {
-          if (state_.connected()) URSA_LOG(WARNING) << "coordinator CONNECTED->AWAY reason=\"" << status << '"';
+          // Not each of many tries that fail alike.
+          const std::string reason = status.ToString();
+          if (state_.connected() || reason != away_reason_)
+            URSA_LOG(WARNING) << "coordinator " << (state_.connected() ? "CONNECTED->" : "") << "AWAY reason=\""
+                              << reason << '"';
+          away_reason_ = reason;
           state_.OnStreamClosed(id, status, clock_->Now());
         });
       }});

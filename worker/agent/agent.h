@@ -110,6 +110,7 @@ class Agent final : public TaskHost {
   std::optional<absl::Status> exit_;
   std::unique_ptr<CoordinatorLink::Stream> stream_;
   int64_t stream_id_ = 0;
+  std::string away_reason_;  // logged last; empty while connected
   int64_t next_process_id_ = 1;
   std::map<int64_t, Process> processes_;
   std::map<int64_t, std::function<void(absl::Status)>> reports_;  // to be answered

@@ -17,12 +17,12 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "base/file.h"
 #include "base/grpc_status.h"
+#include "base/net_address.h"
 #include "base/status_macros.h"
 #include "ursa/v1/blobs.grpc.pb.h"
 #include "ursa/worker/v1/worker.grpc.pb.h"
@@ -35,11 +35,6 @@ using worker::v1::ConnectResponse;
 
 constexpr size_t kPieceBytes = 1 << 20;
 
-bool IsLoopback(const std::string& address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
-         absl::StartsWith(address, "[::1]") || absl::StartsWith(address, "unix:");
-}
-
 // A channel and what each call over it carries.
 struct Connection {
   std::shared_ptr<grpc::Channel> channel;
@@ -51,7 +46,8 @@ struct Connection {
 };
 
 absl::StatusOr<Connection> OpenConnection(const GrpcCoordinatorLinkOptions& options) {
-  URSA_ASSIGN_OR_RETURN(const std::string address, options.address());
+  URSA_ASSIGN_OR_RETURN(const std::string server, options.address());
+  URSA_ASSIGN_OR_RETURN(const ServerAddress address, ParseServerAddress(server));
   Connection connection;
   if (!options.token_file.empty()) {
     URSA_ASSIGN_OR_RETURN(const std::string token, ReadFile(options.token_file));
@@ -66,19 +62,21 @@ absl::StatusOr<Connection> OpenConnection(const GrpcCoordinatorLinkOptions& opti
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   // A machine's proxy settings are for the outside world.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  if (!IsLoopback(address)) {
+  if (!address.is_loopback) {
     const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms / 2);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
-  if (!options.ca_file.empty()) {
+  if (address.tls) {
     grpc::SslCredentialsOptions tls;
-    URSA_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(options.ca_file));
+    if (!options.ca_file.empty()) {
+      URSA_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadTrustedCertificates(options.ca_file));
+    }
     credentials = grpc::SslCredentials(tls);
   }
-  connection.channel = grpc::CreateCustomChannel(address, credentials, arguments);
+  connection.channel = grpc::CreateCustomChannel(address.target, credentials, arguments);
   return connection;
 }
 

@@ -12,10 +12,11 @@
 namespace ursa {
 
 struct GrpcCoordinatorLinkOptions {
-  // Where the coordinator is, "HOST:PORT"; asked at each Connect(), because a restarted coordinator may be elsewhere.
+  // Where the coordinator is, as ParseServerAddress takes it; asked at each Connect(), because a restarted coordinator
+  // may be elsewhere.
   std::function<absl::StatusOr<std::string>()> address;
   std::string token_file;                               // read at each Connect(); empty: no token is sent
-  std::string ca_file;                                  // PEM certificates to trust; empty: no TLS
+  std::string ca_file;                                  // PEM certificates to trust with TLS; empty: the system's
   int message_bytes_max = 64 << 20;                     // received
   absl::Duration short_call_limit = absl::Seconds(30);  // of calls that answer at once
   // Pings on connections that leave this machine, to notice a peer that vanished without a word.

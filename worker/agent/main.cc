@@ -19,6 +19,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/net_address.h"
 #include "base/status_macros.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/blob_cache.h"
@@ -35,13 +36,17 @@ constexpr char kUsage[] =
     "usage: ursa-worker --dir DIR [FLAGS]\n"
     "Runs the tasks that a coordinator gives to this machine.\n"
     "  --dir DIR          folder of this worker's state, in DIR/worker\n"
-    "  --server HOST:PORT the coordinator (default: what DIR/address says, read at each connection)\n"
+    "  --server HOST:PORT the coordinator (default: what DIR/address says, read at each connection); "
+    "https://HOST:PORT\n"
+    "                     for TLS, which every address but loopback needs\n"
     "  --token_file FILE  the token that this worker shows\n"
-    "  --ca_file FILE     certificates to trust; with it the connection is encrypted\n"
+    "  --ca_file FILE     PEM certificates to trust with TLS (default: the system's)\n"
     "  --slots N          how many ranks may run at once (default 1)\n"
     "  --kind KIND        of the slots: cpu or cuda (default cpu)\n"
     "  --fabric IFACE     network interface that carries collectives (default lo)\n"
-    "  --task_binary FILE the program of tasks (default: ursa-task beside this program, else in $URSA_BIN)\n";
+    "  --task_binary FILE the program of tasks (default: ursa-task beside this program, else in $URSA_BIN)\n"
+    "Example: ursa-worker --dir ~/ursa --server https://host:7070 --token_file worker.token --ca_file ca.pem --slots "
+    "4\n";
 
 absl::StatusOr<std::map<std::string, std::string>> ParseFlags(int argc, char** argv) {
   std::map<std::string, std::string> flags = {{"dir", ""},    {"server", ""},  {"token_file", ""}, {"ca_file", ""},
@@ -62,6 +67,12 @@ absl::StatusOr<std::map<std::string, std::string>> ParseFlags(int argc, char** a
     }
   }
   if (flags["dir"].empty()) return absl::InvalidArgumentError("flag \"--dir\" is missing");
+  ServerAddress server;
+  if (!flags["server"].empty()) {
+    URSA_ASSIGN_OR_RETURN(server, ParseServerAddress(flags["server"]));
+  }
+  if (!flags["ca_file"].empty() && !server.tls)
+    return absl::InvalidArgumentError("flag \"--ca_file\": is for TLS (hint: --server https://HOST:PORT)");
   if (flags["kind"] != "cpu" && flags["kind"] != "cuda")
     return absl::InvalidArgumentError(absl::StrCat("flag \"--kind\" is \"", flags["kind"], "\", may be cpu or cuda"));
   int slots = 0;
