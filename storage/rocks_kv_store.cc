@@ -79,11 +79,11 @@ class RocksIterator : public KvIterator {
 };
 
 // Reads at `snapshot`, or the newest if it is null.
-class RocksView {
+class RocksView : public KvReader {
  public:
   RocksView(rocksdb::DB* db, const rocksdb::Snapshot* snapshot) : db_(db), snapshot_(snapshot) {}
 
-  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const {
+  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const override {
     std::string value;
     const rocksdb::Status status = db_->Get(Options(), ToSlice(key), &value);
     if (status.IsNotFound()) return std::nullopt;
@@ -91,7 +91,8 @@ class RocksView {
     return std::optional<std::string>(std::move(value));
   }
 
-  absl::StatusOr<std::vector<std::optional<std::string>>> MultiGet(const std::vector<std::string>& keys) const {
+  absl::StatusOr<std::vector<std::optional<std::string>>> MultiGet(
+      const std::vector<std::string>& keys) const override {
     // RocksDB takes batches whole; a bound keeps the memory for pinned blocks small.
     constexpr size_t kBatch = 256;
     rocksdb::ReadOptions options = Options();
@@ -116,11 +117,11 @@ class RocksView {
     return values;
   }
 
-  std::unique_ptr<KvIterator> NewIterator(const KeyRange& range) const {
+  std::unique_ptr<KvIterator> NewIterator(const KeyRange& range) const override {
     return std::make_unique<RocksIterator>(db_, snapshot_, range);
   }
 
-  absl::StatusOr<std::optional<std::string>> LastKey(const KeyRange& range) const {
+  absl::StatusOr<std::optional<std::string>> LastKey(const KeyRange& range) const override {
     const std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(Options()));
     if (range.end.empty()) {
       iterator->SeekToLast();
@@ -144,25 +145,17 @@ class RocksView {
   const rocksdb::Snapshot* const snapshot_;
 };
 
-class RocksSnapshot : public KvReader {
+class RocksSnapshot final : public RocksView {
  public:
-  explicit RocksSnapshot(rocksdb::DB* db) : db_(db), snapshot_(db->GetSnapshot()), view_(db, snapshot_) {}
+  explicit RocksSnapshot(rocksdb::DB* db) : RocksSnapshot(db, db->GetSnapshot()) {}
   ~RocksSnapshot() override { db_->ReleaseSnapshot(snapshot_); }
 
-  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const override { return view_.Get(key); }
-  absl::StatusOr<std::vector<std::optional<std::string>>> MultiGet(
-      const std::vector<std::string>& keys) const override {
-    return view_.MultiGet(keys);
-  }
-  std::unique_ptr<KvIterator> NewIterator(const KeyRange& range) const override { return view_.NewIterator(range); }
-  absl::StatusOr<std::optional<std::string>> LastKey(const KeyRange& range) const override {
-    return view_.LastKey(range);
-  }
-
  private:
+  RocksSnapshot(rocksdb::DB* db, const rocksdb::Snapshot* snapshot)
+      : RocksView(db, snapshot), db_(db), snapshot_(snapshot) {}
+
   rocksdb::DB* const db_;
   const rocksdb::Snapshot* const snapshot_;
-  const RocksView view_;
 };
 
 // Tables written beside the database and moved in at Commit(). A new table begins when one is full, and when the first

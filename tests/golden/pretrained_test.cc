@@ -18,17 +18,9 @@ namespace {
 
 constexpr int kSize = 224;
 
-// The body with the classifier that the weights were trained with.
+// The classifier that the weights were trained with.
 std::unique_ptr<Model> MakeClassifier() {
-  BodyInfo body = MakeEfficientNetLite0({});
-  Model::Parts parts;
-  parts.body = std::move(body.layer);
-  auto head = std::make_unique<Sequential>();
-  head->Emplace<GlobalPool>(false);
-  head->Emplace<Flatten>();
-  head->Emplace<Linear>(body.num_features, 1000, true);
-  parts.head = std::move(head);
-  auto model = std::make_unique<Model>(std::move(parts));
+  auto model = ClassifierModel(MakeEfficientNetLite0({}));
   auto file = ReadWeightsFile(std::getenv("URSA_WEIGHTS"));
   EXPECT_TRUE(file.ok()) << file.status();
   if (!file.ok()) return model;

@@ -4,30 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "base/file.h"
 #include "base/log.h"
 
 namespace ursa {
 
-std::string FixturePath(const std::string& name) {
-  const char* folder = std::getenv("URSA_FIXTURES");
-  return (folder != nullptr ? std::string(folder) : "tests/golden") + "/" + name;
-}
-
-std::string ReadFixture(const std::string& name) {
-  absl::StatusOr<std::string> bytes = ReadFile(FixturePath(name));
-  URSA_CHECK_OK(bytes.status());
-  return *std::move(bytes);
-}
-
-Json ReadFixtureJson(const std::string& name) {
-  absl::StatusOr<Json> json = Json::Parse(ReadFixture(name));
-  URSA_CHECK_OK(json.status());
-  return *std::move(json);
-}
-
 std::map<std::string, FixtureTensor> ReadFixtureTensors(const std::string& name) {
-  const std::string bytes = ReadFixture(name);
+  const std::string bytes = ReadGoldenBytes(name);
   uint64_t header_bytes = 0;
   URSA_CHECK(bytes.size() >= sizeof(header_bytes));
   std::memcpy(&header_bytes, bytes.data(), sizeof(header_bytes));
@@ -69,6 +51,12 @@ std::vector<int> Integers(const Json& array) {
   std::vector<int> integers;
   for (const Json& element : array.array()) integers.push_back(static_cast<int>(element.number()));
   return integers;
+}
+
+RgbImage Noise(int width, int height, uint32_t seed) {
+  RgbImage image(width, height);
+  for (uint8_t& value : image.pixels) value = static_cast<uint8_t>((seed = seed * 1664525 + 1013904223) >> 24);
+  return image;
 }
 
 int MaxDifference(const RgbImage& a, const RgbImage& b) {

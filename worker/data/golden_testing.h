@@ -1,4 +1,4 @@
-// Golden values for the tests of this folder: JSON, safetensors and files.
+// Golden values as pictures and numbers, for the tests of this folder; and the files that they are in.
 #ifndef URSA_WORKER_DATA_GOLDEN_TESTING_H_
 #define URSA_WORKER_DATA_GOLDEN_TESTING_H_
 
@@ -7,22 +7,17 @@
 #include <vector>
 
 #include "worker/data/image.h"
+#include "worker/nn/golden_files.h"  // for whoever includes this
 #include "worker/nn/json.h"
 
 namespace ursa {
-
-// The file `name` of the fixtures: of the folder URSA_FIXTURES, else of tests/golden.
-std::string FixturePath(const std::string& name);
-
-// These end the process with the reason if the file is missing or wrong.
-std::string ReadFixture(const std::string& name);
-Json ReadFixtureJson(const std::string& name);
 
 // A tensor of a safetensors file. Bytes are widened to float.
 struct FixtureTensor {
   std::vector<int64_t> shape;
   std::vector<float> values;
 };
+// Ends the process with the reason if the file is missing or wrong.
 std::map<std::string, FixtureTensor> ReadFixtureTensors(const std::string& name);
 
 // The text of member `name`, or "" without it.
@@ -30,6 +25,9 @@ std::string Text(const Json& json, const std::string& name);
 
 std::vector<double> Numbers(const Json& array);
 std::vector<int> Integers(const Json& array);
+
+// A picture that no rule of a transform fits.
+RgbImage Noise(int width, int height, uint32_t seed);
 
 // Largest difference of a value; 256 where the sizes differ.
 int MaxDifference(const RgbImage& a, const RgbImage& b);

@@ -27,7 +27,7 @@ std::array<int, 3> Pixel(const RgbImage& image, int x, int y) {
 // Every file of probe_formats is accepted or refused as Pillow and fastai do, and decodes to the same pixels. GIF and
 // ICO are the exceptions by name: not supported, whatever their state.
 TEST(ImageDecoderGoldenTest, ProbeFormats) {
-  const Json fixture = ReadFixtureJson("probe_formats/cases.json");
+  const Json fixture = ReadGolden("probe_formats/cases.json");
   const double lossless_tolerance = fixture["tolerance"]["rgb_mean_lossless"].number();
   const double lossy_tolerance = fixture["tolerance"]["rgb_mean_jpeg_or_lossy_webp"].number();
   const int pixel_tolerance = static_cast<int>(fixture["tolerance"]["pixel_jpeg"].number());
@@ -36,7 +36,7 @@ TEST(ImageDecoderGoldenTest, ProbeFormats) {
   for (const Json& expected : fixture["cases"].array()) {
     const std::string name = expected["file"].string();
     SCOPED_TRACE(name);
-    const std::string bytes = ReadFixture("probe_formats/" + name);
+    const std::string bytes = ReadGoldenBytes("probe_formats/" + name);
     const absl::StatusOr<RgbImage> image = DecodeImage(bytes, ImageLimits());
     const absl::StatusOr<ImageHeader> probe = ProbeImage(bytes, ImageLimits());
     EXPECT_EQ(image.status(), probe.status());
@@ -73,13 +73,13 @@ TEST(ImageDecoderGoldenTest, ProbeFormats) {
 // No prefix of a valid file crashes, and none that cuts pixels off is accepted.
 TEST(ImageDecoderTest, RefusesEveryCutOfAFile) {
   for (const char* name : {"ok.jpg", "progressive.jpg", "cmyk.jpg"}) {
-    const std::string bytes = ReadFixture(std::string("probe_formats/") + name);
+    const std::string bytes = ReadGoldenBytes(std::string("probe_formats/") + name);
     for (size_t length = 0; length < bytes.size(); ++length) {
       EXPECT_FALSE(DecodeImage(std::string_view(bytes).substr(0, length), ImageLimits()).ok()) << name << " " << length;
     }
   }
   for (const char* name : {"ok.png", "ok.bmp", "ok.tif", "ok.ppm", "lossy.webp", "lossless.webp", "palette.png"}) {
-    const std::string bytes = ReadFixture(std::string("probe_formats/") + name);
+    const std::string bytes = ReadGoldenBytes(std::string("probe_formats/") + name);
     const absl::StatusOr<RgbImage> whole = DecodeImage(bytes, ImageLimits());
     ASSERT_TRUE(whole.ok()) << whole.status();
     for (size_t length = 0; length < bytes.size(); ++length) {
@@ -94,7 +94,7 @@ TEST(ImageDecoderTest, RefusesEveryCutOfAFile) {
 TEST(ImageDecoderTest, SurvivesFlippedBytes) {
   for (const char* name : {"ok.jpg", "progressive.jpg", "cmyk.jpg", "gray.jpg", "ok.png", "palette.png", "gray16.png",
                            "rgba.png", "ok.bmp", "ok.tif", "ok.ppm", "lossy.webp", "lossless.webp"}) {
-    const std::string bytes = ReadFixture(std::string("probe_formats/") + name);
+    const std::string bytes = ReadGoldenBytes(std::string("probe_formats/") + name);
     ImageLimits limits;
     limits.pixels_max = 1 << 20;  // keeps the test fast where the damage hits the size
     for (size_t position = 0; position < bytes.size(); position += 1 + bytes.size() / 400) {
@@ -127,8 +127,8 @@ TEST(ImageDecoderTest, DecodesEveryRealPhoto) {
 
 TEST(ImageDecoderTest, ReusesMemoryAcrossSizes) {
   RgbImage image;
-  ASSERT_TRUE(DecodeImage(ReadFixture("probe_formats/ok.png"), ImageLimits(), &image).ok());
-  ASSERT_TRUE(DecodeImage(ReadFixture("probe_formats/one_pixel.jpg"), ImageLimits(), &image).ok());
+  ASSERT_TRUE(DecodeImage(ReadGoldenBytes("probe_formats/ok.png"), ImageLimits(), &image).ok());
+  ASSERT_TRUE(DecodeImage(ReadGoldenBytes("probe_formats/one_pixel.jpg"), ImageLimits(), &image).ok());
   EXPECT_EQ(image.width, 1);
   EXPECT_EQ(image.NumBytes(), 3u);
 }

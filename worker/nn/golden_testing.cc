@@ -4,15 +4,15 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <iostream>
+#include <utility>
 
-#include "base/file.h"
 #include "base/log.h"
+#include "worker/nn/layers.h"
 
 namespace ursa {
 namespace {
 
-void Flatten(const Json& json, size_t depth, std::vector<int64_t>* shape, std::vector<double>* values) {
+void AppendNested(const Json& json, size_t depth, std::vector<int64_t>* shape, std::vector<double>* values) {
   if (!json.is_array()) {
     URSA_CHECK(depth == shape->size()) << "ragged golden array";
     values->push_back(GoldenNumber(json));
@@ -24,27 +24,10 @@ void Flatten(const Json& json, size_t depth, std::vector<int64_t>* shape, std::v
     shape->push_back(extent);
   }
   URSA_CHECK((*shape)[depth] == extent) << "ragged golden array";
-  for (const Json& item : json.array()) Flatten(item, depth + 1, shape, values);
+  for (const Json& item : json.array()) AppendNested(item, depth + 1, shape, values);
 }
 
 }  // namespace
-
-std::string GoldenPath(const std::string& name) {
-  const char* folder = std::getenv("URSA_FIXTURES");
-  if (folder != nullptr && *folder != '\0') return std::string(folder) + "/" + name;
-  const char* runfiles = std::getenv("TEST_SRCDIR");
-  const char* workspace = std::getenv("TEST_WORKSPACE");
-  if (runfiles == nullptr || workspace == nullptr) return "tests/golden/" + name;
-  return std::string(runfiles) + "/" + workspace + "/tests/golden/" + name;
-}
-
-Json ReadGolden(const std::string& name) {
-  const auto text = ReadFile(GoldenPath(name));
-  URSA_CHECK_OK(text.status());
-  auto json = Json::Parse(*text);
-  URSA_CHECK_OK(json.status());
-  return *std::move(json);
-}
 
 double GoldenNumber(const Json& json) {
   if (json.is_string()) return std::strtod(json.string().c_str(), nullptr);
@@ -54,7 +37,7 @@ double GoldenNumber(const Json& json) {
 at::Tensor GoldenTensor(const Json& json) {
   std::vector<int64_t> shape;
   std::vector<double> values;
-  Flatten(json, 0, &shape, &values);
+  AppendNested(json, 0, &shape, &values);
   at::Tensor tensor = at::empty(shape, at::kDouble);
   std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<double>());
   return tensor;
@@ -89,9 +72,15 @@ std::vector<int64_t> GoldenIntegers(const Json& json) {
   return values;
 }
 
-GoldenScope::~GoldenScope() {
-  std::cout << "golden " << file_ << ": " << num_checked_ << " cases checked, " << skipped_.size() << " out of scope\n";
-  for (const std::string& line : skipped_) std::cout << "  out of scope: " << line << "\n";
+std::unique_ptr<Model> ClassifierModel(BodyInfo body) {
+  Model::Parts parts;
+  parts.body = std::move(body.layer);
+  auto head = std::make_unique<Sequential>();
+  head->Emplace<GlobalPool>(false);
+  head->Emplace<Flatten>();
+  head->Emplace<Linear>(body.num_features, 1000, true);
+  parts.head = std::move(head);
+  return std::make_unique<Model>(std::move(parts));
 }
 
 }  // namespace ursa

@@ -1,21 +1,19 @@
-// Reads the golden values of tests/golden (or of the folder URSA_FIXTURES) for tests of models and training.
+// Golden values as tensors, for tests of models and training; and the files that they are in.
 #ifndef URSA_WORKER_NN_GOLDEN_TESTING_H_
 #define URSA_WORKER_NN_GOLDEN_TESTING_H_
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "worker/nn/architectures.h"
+#include "worker/nn/golden_files.h"  // for whoever includes this
 #include "worker/nn/json.h"
+#include "worker/nn/model.h"
 
 namespace ursa {
-
-// The path of the golden file `name`.
-std::string GoldenPath(const std::string& name);
-
-// Its parsed contents; ends the test program if it cannot be read.
-Json ReadGolden(const std::string& name);
 
 // A number, or one of the strings "nan", "inf", "-inf".
 double GoldenNumber(const Json& json);
@@ -34,20 +32,8 @@ at::Tensor Qmod(const Json& json);
 
 std::vector<int64_t> GoldenIntegers(const Json& json);
 
-// Prints "golden FILE: N cases checked, M out of scope" and why.
-class GoldenScope {
- public:
-  explicit GoldenScope(std::string file) : file_(std::move(file)) {}
-  ~GoldenScope();
-  void Checked() { ++num_checked_; }
-  void OutOfScope(const std::string& name, const std::string& why) { skipped_.push_back(name + ": " + why); }
-  int num_checked() const { return num_checked_; }
-
- private:
-  std::string file_;
-  int num_checked_ = 0;
-  std::vector<std::string> skipped_;
-};
+// The body and, as torchvision and timm have it, average pooling and one linear layer of 1000 classes.
+std::unique_ptr<Model> ClassifierModel(BodyInfo body);
 
 }  // namespace ursa
 

@@ -65,19 +65,6 @@ BodyInfo MakeBody(const std::string& arch) {
   return MakeResNet(std::atoi(arch.c_str() + 6));
 }
 
-// Body and, as torchvision and timm have it, average pooling and one linear layer.
-std::unique_ptr<Model> ClassifierModel(const std::string& arch) {
-  BodyInfo body = MakeBody(arch);
-  Model::Parts parts;
-  parts.body = std::move(body.layer);
-  auto head = std::make_unique<Sequential>();
-  head->Emplace<GlobalPool>(false);
-  head->Emplace<Flatten>();
-  head->Emplace<Linear>(body.num_features, 1000, true);
-  parts.head = std::move(head);
-  return std::make_unique<Model>(std::move(parts));
-}
-
 void ExpectClose(const at::Tensor& actual, const Json& expected, double absolute, double relative) {
   const at::Tensor want = GoldenTensor(expected);
   const at::Tensor have = actual.detach().to(at::kDouble).slice(1, 0, want.size(1));
@@ -212,7 +199,7 @@ TEST(VisionModelsTest, Golden) {
     const Json* arch = item.Find("arch");
     SCOPED_TRACE(kind + " " + (arch != nullptr ? arch->string() : ""));
     if (kind == "torchvision" || kind == "timm") {
-      const auto model = ClassifierModel(arch->string());
+      const auto model = ClassifierModel(MakeBody(arch->string()));
       FillByRule(model.get(), arch->string());
       EXPECT_EQ(ExpectEntries(*model, item, arch->string()), item["n_parameters"].number());
       ExpectClose(model->Forward(GoldenInput(golden, 2)), item["eval_output"], 2e-4, 1e-5);
