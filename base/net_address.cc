@@ -74,7 +74,8 @@ absl::StatusOr<std::string> ReadTrustedCertificates(const std::string& path) {
   URSA_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
   // gRPC itself would only say that there is no address to connect to.
   if (text.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
-    return absl::InvalidArgumentError(absl::StrCat("file \"", path, "\": must have PEM certificates to trust, has none"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("file \"", path, "\": must have PEM certificates to trust, has none"));
   return text;
 }
 

@@ -22,9 +22,9 @@ bool IsPrintableUtf8(std::string_view text);
 // `text` with every byte that is not part of well-formed UTF-8 replaced by U+FFFD.
 std::string ToValidUtf8(std::string_view text);
 
-// The one of `words` that is nearest to `word` by edit distance (insert, delete, replace, swap of neighbours), the first
-// on a tie. Empty if all are too far to be what was meant: more than 2 edits (1 if `word` has less than 4 letters), and
-// more than a third of the longer one's length.
+// The one of `words` that is nearest to `word` by edit distance (insert, delete, replace, swap of neighbours), the
+// first on a tie. Empty if all are too far to be what was meant: more than 2 edits (1 if `word` has less than 4
+// letters), and more than a third of the longer one's length.
 std::string NearestWord(std::string_view word, const std::vector<std::string>& words);
 
 }  // namespace ursa

@@ -6,13 +6,14 @@ namespace ursa {
 namespace {
 
 TEST(Utf8Test, WhatIsWellFormedStaysAndTheRestIsReplaced) {
-  for (const char* good : {"", "a", "bär", "日本", "\xf0\x9f\x90\xbb", "\xf4\x8f\xbf\xbf", "\xee\x80\x80", "a\n", "\xc2\x85"}) {
+  for (const char* good :
+       {"", "a", "bär", "日本", "\xf0\x9f\x90\xbb", "\xf4\x8f\xbf\xbf", "\xee\x80\x80", "a\n", "\xc2\x85"}) {
     EXPECT_TRUE(IsValidUtf8(good)) << good;
     EXPECT_EQ(ToValidUtf8(good), good);
   }
   // Lone continuation, overlong, surrogate, past U+10FFFF, cut off, Latin-1.
-  for (const char* bad : {"\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                          "\xe6\x97", "\xc3", "\xc3(", "\xe9"}) {
+  for (const char* bad : {"\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                          "\xf5\x80\x80\x80", "\xe6\x97", "\xc3", "\xc3(", "\xe9"}) {
     EXPECT_FALSE(IsValidUtf8(bad)) << testing::PrintToString(bad);
     EXPECT_TRUE(IsValidUtf8(ToValidUtf8(bad))) << testing::PrintToString(bad);
     EXPECT_FALSE(IsPrintableUtf8(bad)) << testing::PrintToString(bad);
@@ -24,7 +25,8 @@ TEST(Utf8Test, WhatIsWellFormedStaysAndTheRestIsReplaced) {
 }
 
 TEST(Utf8Test, PrintableHasNoControlCharacters) {
-  for (const char* text : {"", "abc", "grizzly bär", "\xe4\xb8\xad", "\xf0\x9f\x90\xbb", "\xf4\x8f\xbf\xbf", "\xc2\xa0"})
+  for (const char* text :
+       {"", "abc", "grizzly bär", "\xe4\xb8\xad", "\xf0\x9f\x90\xbb", "\xf4\x8f\xbf\xbf", "\xc2\xa0"})
     EXPECT_TRUE(IsPrintableUtf8(text)) << text;
   for (const char* text : {"a\n", "\x7f", "\x1b[31m", "\xc2\x85", "\xc2\x9f"})
     EXPECT_FALSE(IsPrintableUtf8(text)) << testing::PrintToString(text);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/failure_cause.h"
 #include "worker/nn/torch_error.h"
 
 namespace ursa {
@@ -19,7 +20,8 @@ absl::Status C10dCollective::Finish(const char* what, const Start& start) {
   } catch (const std::exception& e) {
     cause = TorchErrorText(e);
   }
-  return absl::UnavailableError(absl::StrCat(what, " of rank ", rank(), " of ", world_size(), ": ", cause));
+  return WithCause(absl::UnavailableError(absl::StrCat(what, " of rank ", rank(), " of ", world_size(), ": ", cause)),
+                   FailureCause::kPeerLost);
 }
 
 absl::Status C10dCollective::AllReduceSum(at::Tensor tensor) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/failure_cause.h"
 #include "base/status_macros.h"
 #include "worker/comm/collective_backend.h"
 #include "worker/nn/torch_error.h"
@@ -74,8 +75,11 @@ absl::Status DataParallel::Backward(const at::Tensor& loss) {
     loss.backward();
     return absl::OkStatus();
   } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrCat("backward of rank ", collective_->rank(), " of ",
-                                               collective_->world_size(), ": ", TorchErrorText(e)));
+    // Either this rank's own trouble, which the exception tells, or that of the reduction under way.
+    return WithCause(
+        TorchErrorStatus(absl::StrCat("backward of rank ", collective_->rank(), " of ", collective_->world_size()), e,
+                         absl::StatusCode::kUnavailable),
+        FailureCause::kPeerLost);
   }
 }
 

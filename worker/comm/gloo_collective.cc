@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/failure_cause.h"
 #include "worker/comm/c10d_collective.h"
 #include "worker/comm/store_adapter.h"
 #include "worker/nn/torch_error.h"
@@ -34,7 +35,7 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(std::shared_ptr<R
     return std::unique_ptr<Collective>(
         std::make_unique<C10dCollective>(c10::intrusive_ptr<c10d::Backend>(std::move(gloo))));
   } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrCat(who, ": ", TorchErrorText(e)));
+    return WithCause(absl::UnavailableError(absl::StrCat(who, ": ", TorchErrorText(e))), FailureCause::kPeerLost);
   }
 }
 

@@ -211,7 +211,7 @@ absl::StatusOr<std::unique_ptr<Model>> BuildModel(const ModelConfig& config) {
     if (config.pretrained_path) URSA_RETURN_IF_ERROR(LoadPretrained(config, model.get()));
     return model;
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("model ", config.architecture, ": ", TorchErrorText(e)));
+    return TorchErrorStatus(absl::StrCat("model ", config.architecture), e, absl::StatusCode::kInternal);
   }
 }
 

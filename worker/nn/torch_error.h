@@ -1,19 +1,21 @@
-// The text of a torch exception, as it may stand in a status.
+// Torch's exceptions as statuses.
 #ifndef URSA_WORKER_NN_TORCH_ERROR_H_
 #define URSA_WORKER_NN_TORCH_ERROR_H_
 
-#include <c10/util/Exception.h>
-
 #include <exception>
 #include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
 
 namespace ursa {
 
 // What `error` says, without torch's stack frames.
-inline std::string TorchErrorText(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-}
+std::string TorchErrorText(const std::exception& error);
+
+// A status "SUBJECT: what the error says", with its cause: RESOURCE_EXHAUSTED (kOutOfMemory), INTERNAL (kHardware) as
+// far as exceptions tell; all others get `code` and `cause`.
+absl::Status TorchErrorStatus(std::string_view subject, const std::exception& error, absl::StatusCode code);
 
 }  // namespace ursa
 

@@ -4,10 +4,18 @@
 
 #include <string>
 
-#include "base/status_macros.h"
+#include "base/failure_cause.h"
 #include "worker/eval/predictor.h"
 
 namespace ursa {
+namespace {
+
+absl::Status LoadError(const absl::Status& status) {
+  const bool is_the_examples = absl::IsDataLoss(status) || absl::IsInvalidArgument(status);
+  return is_the_examples ? WithCause(status, FailureCause::kBadData) : status;
+}
+
+}  // namespace
 
 Batch LoaderBatchSource::ToTensors(HostBatch host) const {
   Batch batch;
@@ -19,8 +27,9 @@ Batch LoaderBatchSource::ToTensors(HostBatch host) const {
 }
 
 absl::StatusOr<Batch> LoaderBatchSource::NextTrain(int64_t epoch, int64_t step_in_epoch) {
-  URSA_ASSIGN_OR_RETURN(HostBatch host, train_->Get(epoch, step_in_epoch));
-  return ToTensors(std::move(host));
+  absl::StatusOr<HostBatch> host = train_->Get(epoch, step_in_epoch);
+  if (!host.ok()) return LoadError(host.status());
+  return ToTensors(*std::move(host));
 }
 
 absl::Status LoaderBatchSource::StartValid() {
@@ -30,8 +39,9 @@ absl::Status LoaderBatchSource::StartValid() {
 
 absl::StatusOr<std::optional<Batch>> LoaderBatchSource::NextValid() {
   while (valid_ != nullptr && next_valid_step_ < valid_->steps_per_epoch()) {
-    URSA_ASSIGN_OR_RETURN(HostBatch host, valid_->Get(0, next_valid_step_++));
-    if (host.size() > 0) return ToTensors(std::move(host));  // a small last batch may leave this rank without a share
+    absl::StatusOr<HostBatch> host = valid_->Get(0, next_valid_step_++);
+    if (!host.ok()) return LoadError(host.status());
+    if (host->size() > 0) return ToTensors(*std::move(host));  // a small last batch may leave this rank without a share
   }
   return std::nullopt;
 }

@@ -16,6 +16,7 @@
 #include "worker/agent_client/agent_client.h"
 #include "worker/eval/evaluation_task.h"
 #include "worker/serve/prediction_task.h"
+#include "worker/task/failure.h"
 #include "worker/task/ingest.h"
 #include "worker/task/training.h"
 #include "worker/train/memory.h"
@@ -64,10 +65,7 @@ absl::Status Run(int fd, const TaskPaths& paths) {
   if (!finished.ok()) {
     URSA_LOG(ERROR) << "task=" << assignment.task_id() << " rank=" << assignment.rank()
                     << " failed: " << finished.status();
-    TaskFinished failed;
-    failed.set_outcome(TaskFinished::OUTCOME_FAILED);
-    failed.set_reason(std::string(finished.status().message()));
-    finished = std::move(failed);
+    finished = FinishedWith(TaskFinished::OUTCOME_FAILED, finished.status());
   } else if (finished->outcome() == TaskFinished::OUTCOME_USER_ERROR) {
     std::fprintf(stderr, "error: %s\n", finished->reason().c_str());
   }

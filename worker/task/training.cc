@@ -20,6 +20,7 @@
 #include "worker/data/transform_graph_proto.h"
 #include "worker/nn/model.h"
 #include "worker/task/agent_rendezvous_store.h"
+#include "worker/task/failure.h"
 #include "worker/task/loader_batch_source.h"
 #include "worker/task/training_reporter.h"
 #include "worker/train/trainer.h"
@@ -228,7 +229,7 @@ absl::StatusOr<TaskFinished> RunTraining(AgentClient* agent, const TaskAssignmen
   agent->StopWatching();  // no callback may touch `stop` any more
   if (!result.ok()) {
     if (IsLasting(result.status())) {
-      return Finished(TaskFinished::OUTCOME_USER_ERROR, std::string(result.status().message()));
+      return FinishedWith(TaskFinished::OUTCOME_USER_ERROR, result.status());
     }
     return result.status();
   }

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/failure_cause.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
 #include "worker/comm/data_parallel.h"
@@ -233,7 +234,9 @@ absl::StatusOr<TrainControl> Trainer::Impl::TrainStep() {
   ++at_.step_in_epoch;
   schedule_position_ += 1.0 / static_cast<double>(parts_.batches->num_train_steps() * phase().epochs);
   if (!std::isfinite(loss)) {
-    return absl::OutOfRangeError(absl::StrCat("training: the loss of step ", at_.step, " is ", loss));
+    return WithCause(absl::OutOfRangeError(absl::StrCat("training: the loss of step ", at_.step, " is ", loss,
+                                                        " (hint: a lower train.fine_tune.base_lr)")),
+                     FailureCause::kNotFinite);
   }
 
   const absl::Duration elapsed = parts_.clock->Now() - start;
@@ -418,7 +421,7 @@ absl::Status Trainer::Restore(const Checkpoint& checkpoint) {
   try {
     return impl_->Restore(checkpoint);
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("checkpoint: ", TorchErrorText(e)));
+    return TorchErrorStatus("checkpoint", e, absl::StatusCode::kInternal);
   }
 }
 
@@ -426,7 +429,7 @@ absl::StatusOr<TrainResult> Trainer::Run() {
   try {
     return impl_->Run();
   } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("training: ", TorchErrorText(e)));
+    return TorchErrorStatus("training", e, absl::StatusCode::kInternal);
   }
 }
 

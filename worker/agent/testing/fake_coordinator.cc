@@ -122,8 +122,7 @@ bool FakeCoordinator::AnswerRendezvous(const Waiting& waiting) {
       response.set_value(store_[name(request.keys(0))]);
       break;
     case StoreRequest::OPERATION_ADD: {
-      const auto [answer, is_new] =
-          answers_.try_emplace({incarnations_[waiting.stream_id], waiting.request.call_id()});
+      const auto [answer, is_new] = answers_.try_emplace({incarnations_[waiting.stream_id], waiting.request.call_id()});
       if (is_new) {
         std::string& value = store_[name(request.keys(0))];
         answer->second.set_number((value.empty() ? 0 : std::stoll(value)) + request.amount());
