@@ -15,6 +15,7 @@ namespace ursa::cli {
 namespace {
 
 constexpr size_t kColumnWidth = 10;
+constexpr size_t kTrialWidth = 8;
 
 char interrupt_note[256];  // what a Ctrl-C says; filled before the handler is set
 
@@ -53,6 +54,10 @@ void FollowTable::PrintHeader(const v1::Experiment& now) {
   }
   std::vector<std::string> header = {"epoch"};
   widths_ = {5};
+  if (now.spec().has_searcher()) {
+    header.insert(header.begin(), "trial");
+    widths_.insert(widths_.begin(), kTrialWidth);
+  }
   for (const std::string& column : columns_) {
     header.push_back(Printable(column));
     widths_.push_back(std::max(kColumnWidth, column.size()));
@@ -64,6 +69,7 @@ void FollowTable::PrintHeader(const v1::Experiment& now) {
 
 void FollowTable::PrintRow(const v1::EpochRow& row) {
   std::vector<std::string> cells = {absl::StrCat(row.epoch())};
+  if (widths_.size() > columns_.size() + 2) cells.insert(cells.begin(), Printable(row.trial_id()));
   for (const std::string& column : columns_) {
     const auto found = row.metrics().find(column);
     cells.push_back(found == row.metrics().end() ? "-" : FormatMetric(found->second));
@@ -90,9 +96,10 @@ void FollowTable::Update(const v1::Experiment& now) {
     told_ = state;
     out_->Print(state + "\n");
   }
-  for (; num_rows_ < now.epochs_size(); ++num_rows_) {
-    if (num_rows_ == 0) PrintHeader(now);
-    PrintRow(now.epochs(num_rows_));
+  for (const v1::EpochRow& row : now.epochs()) {
+    if (!rows_.emplace(row.trial_id(), row.epoch()).second) continue;
+    if (rows_.size() == 1) PrintHeader(now);
+    PrintRow(row);
   }
   if (now.state() != v1::Experiment::STATE_RUNNING) {
     progress_.reset();

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,8 +19,9 @@ namespace ursa::cli {
 // "RUNNING", as in JSON.
 std::string StateWord(v1::Experiment::State state);
 
-// A live table, one row an epoch: epoch, train_loss, valid_loss, the recipe's metrics, time. Lines between the rows
-// tell of changes of state and restarts; below, on a terminal, a bar. Borrows the output. Not thread-safe.
+// A live table, one row an epoch: of a search the trial, epoch, train_loss, valid_loss, the recipe's metrics, time.
+// Lines between the rows tell of changes of state and restarts; below, on a terminal, a bar. Borrows the output. Not
+// thread-safe.
 class FollowTable {
  public:
   explicit FollowTable(Output* out) : out_(out) {}
@@ -33,8 +36,8 @@ class FollowTable {
   Output* out_;
   std::vector<std::string> columns_;
   std::vector<size_t> widths_;
-  std::string told_;      // the last line on the state
-  int32_t num_rows_ = 0;  // epochs shown
+  std::string told_;                                // the last line on the state
+  std::set<std::pair<std::string, int32_t>> rows_;  // shown: trial, epoch
   int32_t restarts_ = 0;
   std::unique_ptr<Progress> progress_;
 };

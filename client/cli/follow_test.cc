@@ -83,6 +83,25 @@ TEST_F(FollowTableTest, RestartsAreToldAndNoRowComesTwice) {
             "e17 RUNNING, from step 10\n");
 }
 
+// Rows come in between, as trials run side by side.
+TEST_F(FollowTableTest, OfASearchEachRowNamesItsTrial) {
+  experiment_.mutable_spec()->mutable_searcher()->mutable_random()->set_max_trials(2);
+  experiment_.set_state(v1::Experiment::STATE_RUNNING);
+  AddEpoch(1.5, 0.5);
+  experiment_.mutable_epochs(0)->set_trial_id("t17.2");
+  table_.Update(experiment_);
+  AddEpoch(0.75, 0.25);
+  experiment_.mutable_epochs(1)->set_epoch(0);
+  experiment_.mutable_epochs(1)->set_trial_id("t17.1");
+  experiment_.mutable_epochs()->SwapElements(0, 1);  // by trial
+  table_.Update(experiment_);
+  EXPECT_EQ(Printed(),
+            "e17 RUNNING\n"
+            "   trial  epoch  train_loss  valid_loss  error_rate     time\n"
+            "   t17.2      0    1.500000    0.250000    0.500000    12.3s\n"
+            "   t17.1      0    0.750000    0.250000    0.250000    12.3s\n");
+}
+
 TEST(StateWordTest, AsInJson) {
   EXPECT_EQ(StateWord(v1::Experiment::STATE_CANCELED), "CANCELED");
   EXPECT_EQ(StateWord(v1::Experiment::STATE_UNSPECIFIED), "-");

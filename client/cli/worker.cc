@@ -19,6 +19,8 @@ std::string StateOf(const v1::Worker& worker) {
       return "DRAINED";
     case v1::Worker::STATE_LOST:
       return "LOST";
+    case v1::Worker::STATE_SET_ASIDE:
+      return "SET_ASIDE";
     default:
       return "-";
   }
@@ -33,11 +35,12 @@ absl::StatusOr<int> List(Context& context) {
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
   URSA_ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, client->ListWorkers());
   Json array = Json::Array();
-  Table table({"id", "state", "host", "slots", "free", "kind"});
+  Table table({"id", "state", "host", "pool", "slots", "free", "kind", "reason"});
   for (const v1::Worker& worker : workers) {
     array.Append(ToJson(worker));
-    table.AddRow({worker.id(), StateOf(worker), worker.host(), absl::StrCat(worker.slots()),
-                  absl::StrCat(worker.free()), worker.kind()});
+    table.AddRow({worker.id(), StateOf(worker), Printable(worker.host()), Printable(worker.pool()),
+                  absl::StrCat(worker.slots()), absl::StrCat(worker.free()), worker.kind(),
+                  Printable(worker.reason())});
   }
   context.out().PrintJson(Json::Object().Set("workers", std::move(array)));
   context.out().Print(workers.empty() ? "no worker\n" : table.Render());

@@ -94,7 +94,7 @@ void Coordinator::Restore() {
 void Coordinator::Settle(Tx& tx, const Changes& changes) {
   janitor_.Mark(tx, changes.unreferenced_blobs);
   rendezvous_.DropUnless(tx, [&tx](const TrialId& trial, int64_t epoch) { return Gangs::IsCurrent(tx, trial, epoch); });
-  trials_.Settle(tx, changes.experiments);
+  trials_.Advance(tx, changes.trials);
   // GPU evaluations take the next free slot before queued training.
   aux_tasks_.Schedule(tx);
   const std::set<TrialId> before = tx.state().gangs();
@@ -102,6 +102,7 @@ void Coordinator::Settle(Tx& tx, const Changes& changes) {
   for (const TrialId& id : tx.state().gangs()) {
     if (!before.count(id)) rendezvous_.Add(id, tx.state().Find<records::TrialRecord>(id)->epoch());
   }
+  trials_.Derive(tx, changes.experiments);
   predictions_.Settle(tx);
   workers_.SyncOrders(tx, changes.workers);
   watchers_.Notify(tx, changes.experiments);

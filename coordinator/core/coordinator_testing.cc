@@ -155,8 +155,10 @@ void Harness::Checkpoint(FakeWorker* worker, const std::string& task, int64_t ep
 }
 
 void Harness::Finish(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank,
-                     worker::v1::TaskFinished::Outcome outcome, const std::string& reason) {
+                     worker::v1::TaskFinished::Outcome outcome, const std::string& reason,
+                     worker::v1::TaskFinished::Cause cause) {
   worker::v1::TaskEvent event;
+  event.mutable_finished()->set_cause(cause);
   event.mutable_finished()->set_outcome(outcome);
   event.mutable_finished()->set_reason(reason);
   Report(worker, task, epoch, rank, std::move(event));

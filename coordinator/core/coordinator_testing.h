@@ -97,7 +97,8 @@ class Harness {
   void Checkpoint(FakeWorker* worker, const std::string& task, int64_t epoch, int64_t step, double valid_loss,
                   bool last = false);
   void Finish(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank,
-              worker::v1::TaskFinished::Outcome outcome, const std::string& reason = "");
+              worker::v1::TaskFinished::Outcome outcome, const std::string& reason = "",
+              worker::v1::TaskFinished::Cause cause = worker::v1::TaskFinished::CAUSE_UNSPECIFIED);
   void Exit(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank, int signal = 0,
             const std::string& last_words = "");
 

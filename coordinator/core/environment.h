@@ -40,6 +40,7 @@ struct CoordinatorOptions {
   int64_t num_workers_max = 10'000;
   int32_t worker_slots_max = 1024;
   int64_t queue_depth_max = 1000;     // waiting gangs that are looked at for one placement
+  int32_t moves_max = 100;            // starts anew of one trial because of the places it ran at
   int32_t aux_attempts_max = 3;       // deaths of one auxiliary task
   int32_t warm_predictions_max = 2;   // prediction processes of one worker
   int64_t prediction_calls_max = 64;  // that wait, of one version

@@ -41,6 +41,29 @@ absl::StatusOr<const records::DatasetVersionRecord*> FindDataset(const Tx& tx, c
   return record;
 }
 
+// What a warm start may take from the trials of the experiment that it names: their values and, of each metric, what
+// its best checkpoint says, else its last validation.
+absl::StatusOr<std::vector<EarlierTrial>> EarlierTrials(const Tx& tx, const v1::WarmStart& warm_start) {
+  std::vector<EarlierTrial> earlier;
+  if (!warm_start.has_experiment()) return earlier;
+  const auto id = ExperimentId::Parse(warm_start.experiment());
+  if (!id || tx.state().Find<records::ExperimentRecord>(id->number()) == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("searcher.warm_start.experiment: \"", warm_start.experiment(), "\" not found"));
+  }
+  for (const records::TrialRecord* trial : tx.state().TrialsOf(id->number())) {
+    EarlierTrial& added = earlier.emplace_back();
+    for (const records::HyperparameterValue& value : trial->hyperparameters()) {
+      added.hyperparameters[value.name()] = value.value();
+    }
+    added.metrics.insert(trial->metrics().begin(), trial->metrics().end());
+    for (const records::CheckpointRecord& checkpoint : trial->checkpoints()) {
+      if (checkpoint.best()) added.metrics = {checkpoint.metrics().begin(), checkpoint.metrics().end()};
+    }
+  }
+  return earlier;
+}
+
 // The machines that an experiment of now would run on: GPUs if there are any. The weakest of them counts.
 ResolveContext DescribeCluster(const Tx& tx, const std::string& version) {
   ResolveContext context;
@@ -79,6 +102,7 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
   context.num_train = version.num_train();
   context.num_valid = version.num_valid();
   context.num_classes = version.classes_size();
+  URSA_ASSIGN_OR_RETURN(context.earlier_trials, EarlierTrials(tx, request.spec().searcher().warm_start()));
 
   records::ExperimentRecord record;
   URSA_ASSIGN_OR_RETURN(*record.mutable_spec(), ValidateAndResolve(request.spec(), context));
@@ -135,6 +159,7 @@ void AddTrial(const Tx& tx, const records::TrialRecord& record, v1::Experiment* 
   trial->set_reason(record.reason());
   trial->set_num_steps(record.num_steps());
   trial->set_restarts(record.restarts());
+  trial->set_moves(record.moves());
   *trial->mutable_metrics() = record.metrics();
   for (const records::HyperparameterValue& value : record.hyperparameters()) {
     (*trial->mutable_hyperparameters())[value.name()] = value.value();
@@ -148,6 +173,7 @@ void AddTrial(const Tx& tx, const records::TrialRecord& record, v1::Experiment* 
   experiment->set_num_steps(experiment->num_steps() + trial->num_steps());
   experiment->set_epoch(std::max(experiment->epoch(), trial->epochs()));
   experiment->set_restarts(experiment->restarts() + trial->restarts());
+  experiment->set_moves(experiment->moves() + trial->moves());
   experiment->set_resumed_from_step(std::max(experiment->resumed_from_step(), record.resumed_from_step()));
   AddCheckpoints(record, experiment);
   AddEpochs(tx, id, experiment);
@@ -176,7 +202,16 @@ v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecor
   if (record.has_end_time()) *experiment.mutable_end_time() = record.end_time();
   experiment.set_creator(record.creator());
   for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) AddTrial(tx, *trial, &experiment);
-  if (experiment.trials_size() > 0) *experiment.mutable_metrics() = experiment.trials(0).metrics();
+  const auto best = static_cast<int>(std::max<int64_t>(1, record.best_trial()) - 1);
+  if (best < experiment.trials_size()) {
+    *experiment.mutable_metrics() = experiment.trials(best).metrics();
+    experiment.mutable_trials(best)->set_best(record.best_trial() > 0);
+  }
+  if (record.spec().has_searcher() && !HasEnded(record.state())) {
+    const TrialCounts counts = tx.state().CountsOf(id);
+    experiment.set_reason(absl::StrCat(counts.total - counts.open, " of ", NumTrials(record.spec()),
+                                       " trials have ended, ", counts.gangs, " run"));
+  }
   return experiment;
 }
 
@@ -252,7 +287,7 @@ v1::Experiment Experiments::Change(Tx& tx, const Caller& caller, const std::stri
   }
   mutation.Put(std::move(record));
   tx.Apply(std::move(mutation));
-  trials_.Settle(tx, {id});
+  trials_.Derive(tx, {id});
   return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
 }
 

@@ -18,7 +18,7 @@ namespace ursa {
 // transaction are guarded by the coordinator's lock; the others read the store and belong on the executor.
 class Experiments {
  public:
-  Experiments(const Environment* env, const Workers* workers, const Trials* trials)
+  Experiments(const Environment* env, const Workers* workers, Trials* trials)
       : env_(*env), workers_(*workers), trials_(*trials) {}
 
   absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
@@ -52,7 +52,7 @@ class Experiments {
 
   const Environment& env_;
   const Workers& workers_;
-  const Trials& trials_;
+  Trials& trials_;
 };
 
 }  // namespace ursa

@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "coordinator/core/checkpoints.h"
+#include "coordinator/core/failure_policy.h"
 #include "coordinator/core/trials.h"
 #include "coordinator/state/task_name.h"
 
@@ -84,6 +85,7 @@ void Gangs::Start(Tx& tx, const TrialId& id, const std::vector<RankPlace>& place
   trial.set_epoch(trial.epoch() + 1);
   records::Gang* gang = trial.mutable_gang();
   gang->set_epoch(trial.epoch());
+  gang->set_until_epoch(trial.until_epoch());
   SetPhase(env_, records::Gang::PHASE_RUNNING, gang);
   for (const RankPlace& place : places) {
     records::Rank* rank = gang->add_ranks();
@@ -162,6 +164,7 @@ void Gangs::OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFi
   records::Rank* record = trial->mutable_gang()->mutable_ranks(rank);
   record->set_outcome(finished.outcome());
   record->set_reason(finished.reason());
+  record->set_cause(finished.cause());
   if (finished.outcome() == Outcome::OUTCOME_STOPPED && trial->gang().phase() == records::Gang::PHASE_RUNNING) {
     workers_.SetLeaving(worker_id);
   }
@@ -205,7 +208,7 @@ void Gangs::Fail(records::TrialRecord* trial, int32_t rank, const std::string& w
   URSA_LOG(WARNING) << "task=" << TaskName(IdOf(*trial)) << " epoch=" << gang->epoch() << " gang ends: " << why;
 }
 
-void Gangs::Review(const Tx& tx, records::TrialRecord* trial) {
+void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
   records::Gang* gang = trial->mutable_gang();
   bool all_gone = true;
   for (int32_t r = 0; r < gang->ranks_size(); ++r) {
@@ -224,15 +227,15 @@ void Gangs::Review(const Tx& tx, records::TrialRecord* trial) {
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
       SetPhase(env_, records::Gang::PHASE_STOPPING, gang);
     } else if (r == 0 && (outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED)) {
-      OnDone(r, outcome == Outcome::OUTCOME_COMPLETED, trial);
+      OnDone(tx, r, outcome == Outcome::OUTCOME_COMPLETED, trial);
     }
   }
   if (all_gone) Conclude(tx, trial);
 }
 
-void Gangs::OnDone(int32_t rank, bool is_trained, records::TrialRecord* trial) {
+void Gangs::OnDone(const Tx& tx, int32_t rank, bool is_trained, records::TrialRecord* trial) {
   const records::CheckpointRecord* latest = LatestCheckpoint(*trial);
-  if (is_trained ? trial->trained_to_step() == 0 : latest == nullptr || latest->epoch() < trial->until_epoch()) {
+  if (is_trained ? trial->trained_to_step() == 0 : latest == nullptr || latest->epoch() < trial->gang().until_epoch()) {
     return Fail(trial, rank, "rank 0: it ended without its last checkpoint");
   }
   records::Gang* gang = trial->mutable_gang();
@@ -241,38 +244,62 @@ void Gangs::OnDone(int32_t rank, bool is_trained, records::TrialRecord* trial) {
   if (is_trained) {
     EndTrial(env_, State_::STATE_COMPLETED, "", trial);
   } else {
-    trial->set_waits_for_search(true);
-    SetTrialState(State_::STATE_PAUSED, absl::StrCat("trained ", latest->epoch(), " epochs, waits for the search"),
-                  trial);
+    const bool pauses = Trials::Pauses(tx, *trial);
+    const bool goes_on = trial->until_epoch() != gang->until_epoch();  // promoted meanwhile
+    if (goes_on) {
+      SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, "", trial);
+    } else {
+      trial->set_waits_for_search(true);
+      SetTrialState(State_::STATE_PAUSED, absl::StrCat("trained ", latest->epoch(), " epochs, waits for the search"),
+                    trial);
+    }
   }
 }
 
-void Gangs::Conclude(const Tx& tx, records::TrialRecord* trial) {
+void Gangs::Conclude(Tx& tx, records::TrialRecord* trial) {
   const records::Gang gang = trial->gang();
   trial->clear_gang();
   if (HasEnded(trial->state()) || gang.done()) return;
-  const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial->experiment_id());
-  const bool pauses = experiment.wanted() == records::ExperimentRecord::WANTED_PAUSE;
+  const bool pauses = Trials::Pauses(tx, *trial);
   if (!pauses) *trial->mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());
   if (gang.failure().empty()) {
-    if (!pauses) trial->set_moves(trial->moves() + 1);
     SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, pauses ? "" : "its worker stopped it", trial);
     return;
   }
+  Remedy(tx, gang, trial);
+}
+
+void Gangs::Remedy(Tx& tx, const records::Gang& gang, records::TrialRecord* trial) {
+  const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial->experiment_id());
+  const int32_t failed = FailedRank(gang);
   std::string why = gang.failure();
   // The rank's own words may have come after the failure was seen.
-  if (gang.failure_rank() < gang.ranks_size()) {
-    const std::string& reason = gang.ranks(gang.failure_rank()).reason();
-    if (reason.size() > why.size()) why = absl::StrCat("rank ", gang.failure_rank(), ": ", reason);
+  if (failed < gang.ranks_size()) {
+    const records::Rank& rank = gang.ranks(failed);
+    if (failed != gang.failure_rank() || rank.reason().size() > why.size()) {
+      why = absl::StrCat("rank ", failed, ": ", rank.reason());
+    }
+    if (!gang.uncounted() && !gang.user_error() && !gang.worker_lost()) {
+      workers_.Strike(tx, rank.worker_id(), IdOf(*trial), rank.cause(), why);
+    }
   }
+  const ursa::Remedy remedy = RemedyFor(gang);
   const int32_t max_restarts = experiment.spec().max_restarts();
-  if (gang.user_error()) {
+  if (remedy == ursa::Remedy::kEnd) {
     EndTrial(env_, State_::STATE_ERROR, why, trial);
-  } else if (pauses) {
+  } else if (Trials::Pauses(tx, *trial)) {
     SetTrialState(State_::STATE_PAUSED, absl::StrCat("stopped without a new checkpoint: ", why), trial);
-  } else if (gang.uncounted()) {
-    trial->set_moves(trial->moves() + 1);
+  } else if (remedy == ursa::Remedy::kAgain) {
     SetTrialState(State_::STATE_QUEUED, absl::StrCat("starts again: ", why), trial);
+  } else if (remedy == ursa::Remedy::kMove) {
+    if (trial->moves() >= env_.options.moves_max) {
+      return EndTrial(env_, State_::STATE_ERROR,
+                      absl::StrCat("failed after ", trial->moves(), " moves (at most ", env_.options.moves_max,
+                                   "), at last: ", why),
+                      trial);
+    }
+    trial->set_moves(trial->moves() + 1);
+    SetTrialState(State_::STATE_QUEUED, absl::StrCat("moved, after: ", why), trial);
   } else if (trial->restarts() >= max_restarts) {
     EndTrial(env_, State_::STATE_ERROR,
              absl::StrCat("failed after ", trial->restarts(), " restarts (max_restarts is ", max_restarts,
@@ -301,6 +328,7 @@ void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
       if (rank->outcome() == Outcome::OUTCOME_UNSPECIFIED) rank->set_reason(why);
     }
     if (failed_rank >= 0 && IsGoingOn(*gang)) {
+      gang->set_worker_lost(true);
       if (!gang->has_started()) gang->set_uncounted(true);
       Fail(&trial, failed_rank, why);
     }
@@ -355,7 +383,7 @@ void Gangs::AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState*
     train->set_model_blob(gang.model_blob());
     train->set_optimizer_blob(gang.optimizer_blob());
     train->set_resumed_from_step(gang.from_step());
-    train->set_until_epoch(trial.until_epoch());
+    train->set_until_epoch(gang.until_epoch());
   }
 }
 

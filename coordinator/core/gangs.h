@@ -26,9 +26,8 @@ namespace ursa {
 //   3 a pause, or a worker that ends stops its tasks       4 a rank failed, its worker is lost, or it is canceled
 //   5 as 4                                                6 all processes are gone
 //
-// Slots are free when a rank is gone. What comes from another epoch than the gang's is refused. A failure counts as a
-// restart unless it was not the job's (no rank had been heard of, the coordinator had lost the rendezvous). Guarded by
-// the coordinator's lock: every method takes a transaction.
+// Slots are free when a rank is gone. What comes from another epoch than the gang's is refused. What a failure leads to
+// is failure_policy.h's to say. Guarded by the coordinator's lock: every method takes a transaction.
 class Gangs {
  public:
   Gangs(const Environment* env, Workers* workers) : env_(*env), workers_(*workers) {}
@@ -73,10 +72,12 @@ class Gangs {
   void OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFinished& finished,
                   records::TrialRecord* trial);
   // Looks at what the ranks have said, moves the gang on, and ends it when all ranks are gone.
-  void Review(const Tx& tx, records::TrialRecord* trial);
+  void Review(Tx& tx, records::TrialRecord* trial);
   // Rank 0 has done what the gang was started for.
-  void OnDone(int32_t rank, bool is_trained, records::TrialRecord* trial);
-  void Conclude(const Tx& tx, records::TrialRecord* trial);
+  void OnDone(const Tx& tx, int32_t rank, bool is_trained, records::TrialRecord* trial);
+  void Conclude(Tx& tx, records::TrialRecord* trial);
+  // What becomes of a trial whose gang failed.
+  void Remedy(Tx& tx, const records::Gang& gang, records::TrialRecord* trial);
   void Fail(records::TrialRecord* trial, int32_t rank, const std::string& why);
 
   const Environment& env_;

@@ -129,14 +129,16 @@ TEST_F(GangsTest, ALostWorkersGangStartsElsewhere) {
   harness_.Advance(absl::Seconds(2), {&worker_, &other});
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
   harness_.Advance(absl::Seconds(4), {&other});
-  EXPECT_EQ(harness_.Get(id).restarts(), 1);
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);  // not the job's fault
   ASSERT_NE(other.FindOrder("t1.1"), nullptr);
   EXPECT_EQ(other.FindOrder("t1.1")->assignment().epoch(), 2);
   // It was only cut off: when it is heard of again it is told to stop what it runs.
   harness_.Connect(&worker_);
   EXPECT_EQ(worker_.desired().orders_size(), 0);
   harness_.Finish(&worker_, "t1.1", 1, 0, Outcome::OUTCOME_FAILED, "lost its peer");
-  EXPECT_EQ(harness_.Get(id).restarts(), 1);
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);  // not the job's fault
 }
 
 TEST_F(GangsTest, ABrokenStreamAloneIsNoLoss) {
@@ -156,7 +158,7 @@ TEST_F(GangsTest, ANewIncarnationSaysThatTheOldTasksAreGone) {
   harness_.Disconnect(&worker_);
   worker_.hello().set_incarnation("i2");
   harness_.Connect(&worker_);
-  EXPECT_EQ(harness_.Get(id).restarts(), 1);
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
   EXPECT_EQ(OrderedEpoch("t1.1"), 2);
 }
 
@@ -206,6 +208,61 @@ TEST_F(GangsTest, TooManyRestartsEndInErrorWithTheLastWords) {
   EXPECT_NE(shown.reason().find("max_restarts is 1"), std::string::npos) << shown.reason();
   EXPECT_NE(shown.reason().find("segmentation fault in conv"), std::string::npos) << shown.reason();
   EXPECT_TRUE(shown.has_end_time());
+}
+
+TEST_F(GangsTest, OutOfMemoryMovesItAndCountsAgainstThePlace) {
+  FakeWorker other("j1");
+  harness_.Connect(&other);
+  const std::string id = Start();
+  harness_.Finish(&worker_, "t1.1", 1, 0, Outcome::OUTCOME_FAILED, "a peer died", Outcome::CAUSE_PEER_LOST);
+  harness_.Finish(&worker_, "t1.1", 1, 1, Outcome::OUTCOME_FAILED, "CUDA out of memory", Outcome::CAUSE_OUT_OF_MEMORY);
+  harness_.Exit(&worker_, "t1.1", 1, 0);
+  harness_.Exit(&worker_, "t1.1", 1, 1);
+  const v1::Experiment shown = harness_.Get(id);
+  EXPECT_EQ(shown.moves(), 1);
+  EXPECT_EQ(shown.restarts(), 0);
+  EXPECT_EQ(shown.state(), State_::STATE_RUNNING);
+}
+
+TEST_F(GangsTest, ALossThatIsNotFiniteEndsIt) {
+  const std::string id = Start();
+  harness_.Finish(&worker_, "t1.1", 1, 0, Outcome::OUTCOME_FAILED, "the loss of step 3 is nan",
+                  Outcome::CAUSE_NOT_FINITE);
+  harness_.Exit(&worker_, "t1.1", 1, 0);
+  harness_.Exit(&worker_, "t1.1", 1, 1);
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_ERROR);
+  EXPECT_NE(harness_.Get(id).reason().find("nan"), std::string::npos);
+}
+
+TEST_F(GangsTest, AWorkerWhoseHardwareFailsIsSetAsideIfThereIsAnother) {
+  const auto state_of = [&](const FakeWorker& worker) {
+    const auto list = harness_.Read<v1::ListWorkersResponse>(
+        [&](const Tx& tx) { return harness_.coordinator().workers().List(tx, v1::ListWorkersRequest()); });
+    for (const v1::Worker& shown : list->workers()) {
+      if (shown.id() == worker.id()) return shown.state();
+    }
+    return v1::Worker::STATE_UNSPECIFIED;
+  };
+  const auto fail = [&](FakeWorker* worker, int64_t epoch) {
+    harness_.Finish(worker, "t1.1", epoch, 0, Outcome::OUTCOME_FAILED, "uncorrectable ECC error",
+                    Outcome::CAUSE_HARDWARE);
+    for (int r = 0; r < 2; ++r) harness_.Exit(worker, "t1.1", epoch, r);
+  };
+  const std::string id = Start();
+  fail(&worker_, 1);
+  EXPECT_EQ(state_of(worker_), v1::Worker::STATE_ALIVE);  // there is no other
+  EXPECT_EQ(OrderedEpoch("t1.1"), 2);
+  FakeWorker other("j1");
+  harness_.Connect(&other);
+  fail(&worker_, 2);
+  EXPECT_EQ(state_of(worker_), v1::Worker::STATE_SET_ASIDE);
+  ASSERT_NE(other.FindOrder("t1.1"), nullptr);
+  v1::ResumeWorkerRequest resume;
+  resume.set_name("workers/" + worker_.id());
+  const auto resumed = harness_.Change<v1::Worker>(
+      [&](Tx& tx, const Caller& caller) { return harness_.coordinator().workers().Resume(tx, caller, resume); });
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  EXPECT_EQ(resumed->state(), v1::Worker::STATE_ALIVE);
 }
 
 TEST_F(GangsTest, AMistakeOfTheUserIsNotTriedAgain) {

@@ -81,13 +81,20 @@ void Registry::Record(const Caller& caller, const Move& move, records::ModelReco
   mutation->Put(std::move(model));
 }
 
+// "best" and "last" of a search mean those of its best trial, which it judges by a metric of its own.
+std::vector<const records::TrialRecord*> TrialsToChooseFrom(const Tx& tx, const records::ExperimentRecord& experiment,
+                                                            const std::string& checkpoint) {
+  if (experiment.best_trial() == 0 || CheckpointId::Parse(checkpoint)) return tx.state().TrialsOf(experiment.id());
+  return {tx.state().Find<records::TrialRecord>(TrialId(experiment.id(), experiment.best_trial()))};
+}
+
 absl::StatusOr<v1::ModelVersion> Registry::Register(Tx& tx, const Caller& caller,
                                                     const v1::RegisterModelVersionRequest& request) const {
   URSA_RETURN_IF_ERROR(CheckName("model", request.model()));
   URSA_ASSIGN_OR_RETURN(const int64_t experiment_id, Experiments::Find(tx, request.experiment()));
   const auto& experiment = *tx.state().Find<records::ExperimentRecord>(experiment_id);
   URSA_ASSIGN_OR_RETURN(const FoundCheckpoint found,
-                        FindCheckpoint(experiment_id, tx.state().TrialsOf(experiment_id),
+                        FindCheckpoint(experiment_id, TrialsToChooseFrom(tx, experiment, request.checkpoint()),
                                        experiment.spec().checkpoint().best_metric(), request.checkpoint()));
   const records::CheckpointRecord& checkpoint = *found.checkpoint;
   const v1::ExperimentSpec spec = SpecOfTrial(experiment, *found.trial);

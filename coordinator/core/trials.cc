@@ -1,37 +1,77 @@
 #include "coordinator/core/trials.h"
 
-#include <algorithm>
+#include <limits>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "coordinator/core/gangs.h"
 #include "coordinator/state/task_name.h"
+#include "experiments/resource_names.h"
 #include "experiments/spec.h"
 
 namespace ursa {
 namespace {
 
 using State_ = v1::Experiment;
+using Fact = records::SearchFactRecord;
 
 std::string StateName(v1::Experiment::State state) { return State_::State_Name(state).substr(6); }
 
-}  // namespace
-
-bool HasEnded(v1::Experiment::State state) {
-  return state == State_::STATE_COMPLETED || state == State_::STATE_CANCELED || state == State_::STATE_ERROR;
+Hyperparameters ValuesOf(const records::TrialRecord& trial) {
+  Hyperparameters values;
+  for (const records::HyperparameterValue& value : trial.hyperparameters()) values[value.name()] = value.value();
+  return values;
 }
 
-v1::ExperimentSpec SpecOfTrial(const records::ExperimentRecord& experiment, const records::TrialRecord& trial) {
-  v1::ExperimentSpec spec = experiment.spec();
-  std::vector<std::string> assignments;
-  for (const records::HyperparameterValue& value : trial.hyperparameters()) {
-    assignments.push_back(absl::StrCat(value.name(), "=", value.value()));
+SearchFact FromRecord(const Fact& record) {
+  SearchFact fact;
+  fact.kind = record.kind() == Fact::KIND_VALIDATED ? SearchFact::Kind::kValidated
+              : record.kind() == Fact::KIND_ENDED   ? SearchFact::Kind::kEnded
+                                                    : SearchFact::Kind::kFailed;
+  fact.trial = static_cast<int32_t>(record.trial());
+  fact.epochs = record.epochs();
+  fact.value = record.value();
+  return fact;
+}
+
+Fact ToRecord(int64_t experiment_id, int64_t number, const SearchFact& fact) {
+  Fact record;
+  record.set_experiment_id(experiment_id);
+  record.set_number(number);
+  record.set_trial(fact.trial);
+  record.set_kind(fact.kind == SearchFact::Kind::kValidated ? Fact::KIND_VALIDATED
+                  : fact.kind == SearchFact::Kind::kEnded   ? Fact::KIND_ENDED
+                                                            : Fact::KIND_FAILED);
+  record.set_epochs(fact.epochs);
+  record.set_value(fact.value);
+  return record;
+}
+
+// What nobody will go on from: of a trial that the search has closed, all checkpoints but the best.
+void DropCheckpointsToGoOnFrom(records::TrialRecord* trial) {
+  google::protobuf::RepeatedPtrField<records::CheckpointRecord> best;
+  for (records::CheckpointRecord& checkpoint : *trial->mutable_checkpoints()) {
+    if (checkpoint.best()) *best.Add() = std::move(checkpoint);
   }
-  // Tried when the trial was made.
-  URSA_CHECK_OK(ApplyOverrides(assignments, &spec));
-  return spec;
+  if (!best.empty()) trial->mutable_checkpoints()->Swap(&best);
+}
+
+int64_t NumTrain(const Tx& tx, const records::ExperimentRecord& experiment) {
+  const auto name = ParseDatasetVersionName(experiment.dataset_version());
+  if (!name.ok() || !name->version) return 0;
+  const auto* version = tx.state().Find<records::DatasetVersionRecord>(NamedNumberKey(name->name, *name->version));
+  return version == nullptr ? 0 : version->version().num_train();
+}
+
+}  // namespace
+
+v1::ExperimentSpec SpecOfTrial(const records::ExperimentRecord& experiment, const records::TrialRecord& trial) {
+  if (!experiment.spec().has_searcher()) return experiment.spec();
+  auto spec = TrialSpec(experiment.spec(), ValuesOf(trial));
+  URSA_CHECK_OK(spec.status());  // a trial whose values make no recipe ended when it was made
+  return *std::move(spec);
 }
 
 void SetTrialState(v1::Experiment::State state, std::string reason, records::TrialRecord* trial) {
@@ -43,57 +83,197 @@ void SetTrialState(v1::Experiment::State state, std::string reason, records::Tri
 
 void EndTrial(const Environment& env, v1::Experiment::State state, std::string reason, records::TrialRecord* trial) {
   *trial->mutable_end_time() = ToTimestamp(env.clock->Now());
+  trial->set_waits_for_search(false);
   SetTrialState(state, std::move(reason), trial);
 }
 
-void Trials::Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation) const {
+bool Trials::Pauses(const Tx& tx, const records::TrialRecord& trial) {
+  return tx.state().Find<records::ExperimentRecord>(trial.experiment_id())->wanted() ==
+         records::ExperimentRecord::WANTED_PAUSE;
+}
+
+records::TrialRecord Trials::MakeTrial(Tx& tx, const records::ExperimentRecord& experiment,
+                                       const SearchOperation& create) {
   records::TrialRecord trial;
-  trial.set_experiment_id(experiment->id());
-  trial.set_number(kFirstTrial);
-  trial.set_num_steps(experiment->num_steps());
-  trial.set_num_epochs(experiment->num_epochs());
-  const v1::ExperimentSpec& spec = experiment->spec();
+  trial.set_experiment_id(experiment.id());
+  trial.set_number(create.trial);
+  for (const auto& [name, value] : create.hyperparameters) {
+    records::HyperparameterValue* added = trial.add_hyperparameters();
+    added->set_name(name);
+    added->set_value(value);
+  }
+  const v1::ExperimentSpec& spec = experiment.spec();
   records::Demand* demand = trial.mutable_demand();
   demand->set_slots(spec.resources().slots_per_trial());
   demand->set_kind(spec.execution().device());
   demand->set_simd(spec.execution().simd());
   demand->set_priority(spec.resources().priority());
   demand->set_queue_position(TakeNumber(tx, "queue_position"));
-  demand->set_pool(kDefaultPool);
-  demand->set_user(experiment->creator());
-  *demand->mutable_queue_time() = experiment->create_time();
-  SetTrialState(State_::STATE_QUEUED, "", &trial);
-  experiment->set_num_trials(1);
-  mutation->Put(std::move(trial));
+  demand->set_pool(spec.resources().pool());
+  demand->set_user(experiment.creator());
+  *demand->mutable_queue_time() = ToTimestamp(env_.clock->Now());
+  const bool pauses = experiment.wanted() == records::ExperimentRecord::WANTED_PAUSE;
+  SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, "", &trial);
+  trial.set_num_steps(experiment.num_steps());
+  trial.set_num_epochs(experiment.num_epochs());
+  if (!spec.has_searcher()) return trial;
+  const auto own = TrialSpec(spec, create.hyperparameters);
+  if (!own.ok()) {
+    EndTrial(env_, State_::STATE_ERROR, std::string(own.status().message()), &trial);
+    return trial;
+  }
+  trial.set_num_steps(NumSteps(*own, NumTrain(tx, experiment)));
+  trial.set_num_epochs(NumEpochs(*own));
+  return trial;
 }
 
-void Trials::Settle(Tx& tx, const std::set<int64_t>& experiment_ids) const {
-  for (const int64_t id : experiment_ids) {
-    const auto* experiment = tx.state().Find<records::ExperimentRecord>(id);
-    if (experiment != nullptr && !HasEnded(experiment->state())) SettleOne(tx, *experiment);
+void Trials::Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation) {
+  Search search(experiment->spec());
+  std::map<int32_t, records::TrialRecord> trials;
+  for (const SearchOperation& operation : search.Start()) {
+    if (operation.kind == SearchOperation::Kind::kCreateTrial) {
+      trials[operation.trial] = MakeTrial(tx, *experiment, operation);
+    } else if (operation.kind == SearchOperation::Kind::kTrainTrial) {
+      records::TrialRecord& trial = trials.at(operation.trial);
+      trial.set_until_epoch(operation.until_epochs < trial.num_epochs() ? operation.until_epochs : 0);
+    }
+  }
+  experiment->set_num_trials(static_cast<int64_t>(trials.size()));
+  for (auto& [number, trial] : trials) mutation->Put(std::move(trial));
+}
+
+void Trials::Advance(Tx& tx, const std::set<TrialId>& changed) {
+  for (const TrialId& id : changed) {
+    const auto* experiment = tx.state().Find<records::ExperimentRecord>(id.first);
+    if (experiment == nullptr || HasEnded(experiment->state()) || !experiment->spec().has_searcher()) continue;
+    Tell(tx, &Open(tx, *experiment), id);
   }
 }
 
-void Trials::SettleOne(Tx& tx, const records::ExperimentRecord& found) const {
-  const std::vector<const records::TrialRecord*> trials = tx.state().TrialsOf(found.id());
-  const auto any = [&trials](auto condition) { return std::any_of(trials.begin(), trials.end(), condition); };
-  const records::TrialRecord& first = *trials.front();
+Trials::OpenSearch& Trials::Open(const Tx& tx, const records::ExperimentRecord& experiment) {
+  const auto [it, is_new] = searches_.try_emplace(experiment.id(), experiment.spec());
+  OpenSearch& open = it->second;
+  if (!is_new) return open;
+  open.search.Start();
+  const auto& facts = tx.state().All<Fact>();
+  for (auto fact = facts.lower_bound({experiment.id(), 0}); fact != facts.end() && fact->first.first == experiment.id();
+       ++fact) {
+    open.search.Apply(FromRecord(fact->second));  // what followed was done in the transaction that stored it
+    open.num_facts = fact->second.number();
+  }
+  return open;
+}
+
+std::vector<SearchFact> Trials::NewFacts(const Tx& tx, const Search& search, const TrialId& id) const {
+  std::vector<SearchFact> facts;
+  const auto* trial = tx.state().Find<records::TrialRecord>(id);
+  if (trial == nullptr || id.second > static_cast<int64_t>(search.trials().size())) return facts;
+  const SearchTrial& known = search.trials()[static_cast<size_t>(id.second) - 1];
+  if (known.state == SearchTrial::State::kClosed) return facts;
+  SearchFact fact;
+  fact.trial = static_cast<int32_t>(id.second);
+  const auto& epochs = tx.state().All<records::EpochRecord>();
+  for (auto it = epochs.lower_bound({id, known.epochs}); it != epochs.end() && it->first.trial == id; ++it) {
+    const auto value = it->second.row().metrics().find(search.metric());
+    fact.epochs = it->second.row().epoch() + 1;
+    fact.value = value == it->second.row().metrics().end() ? std::numeric_limits<double>::quiet_NaN() : value->second;
+    facts.push_back(fact);
+  }
+  if (!HasEnded(trial->state())) return facts;
+  fact.kind = trial->state() == State_::STATE_COMPLETED ? SearchFact::Kind::kEnded : SearchFact::Kind::kFailed;
+  facts.push_back(fact);
+  return facts;
+}
+
+void Trials::Tell(Tx& tx, OpenSearch* open, const TrialId& id) {
+  const std::vector<SearchFact> facts = NewFacts(tx, open->search, id);
+  if (facts.empty()) return;
+  for (const SearchFact& fact : facts) {
+    tx.Put(ToRecord(id.first, ++open->num_facts, fact));
+    for (const SearchOperation& operation : open->search.Apply(fact)) CarryOut(tx, id.first, operation);
+  }
+  const auto& found = *tx.state().Find<records::ExperimentRecord>(id.first);
+  const int32_t best = open->search.best_trial().value_or(0);
+  if (best == found.best_trial()) return;
+  records::ExperimentRecord experiment = found;
+  experiment.set_best_trial(best);
+  tx.Put(std::move(experiment));
+}
+
+void Trials::CarryOut(Tx& tx, int64_t experiment_id, const SearchOperation& operation) {
+  using Kind = SearchOperation::Kind;
+  URSA_LOG(INFO) << "experiment=" << ExperimentId(experiment_id).ToString() << " search: " << operation.ToString();
+  if (operation.kind == Kind::kFinishSearch) return;  // Derive sees that no trial is open and none is to come
+  if (operation.kind == Kind::kCreateTrial) {
+    records::ExperimentRecord experiment = *tx.state().Find<records::ExperimentRecord>(experiment_id);
+    experiment.set_num_trials(operation.trial);
+    tx.Put(MakeTrial(tx, experiment, operation));
+    tx.Put(std::move(experiment));
+    return;
+  }
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(TrialId(experiment_id, operation.trial));
+  if (operation.kind == Kind::kCloseTrial) return CloseTrial(tx, operation, std::move(trial));
+  if (HasEnded(trial.state())) return;
+  trial.set_until_epoch(operation.until_epochs < trial.num_epochs() ? operation.until_epochs : 0);
+  if (trial.waits_for_search()) {
+    trial.set_waits_for_search(false);
+    *trial.mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());
+    SetTrialState(Pauses(tx, trial) ? State_::STATE_PAUSED : State_::STATE_QUEUED, "promoted by the search", &trial);
+  }
+  tx.Put(std::move(trial));
+}
+
+void Trials::CloseTrial(Tx& tx, const SearchOperation& close, records::TrialRecord trial) {
+  if (close.outcome == TrialOutcome::kStopped) DropCheckpointsToGoOnFrom(&trial);
+  if (!HasEnded(trial.state())) {
+    // One that has gone all the way ends by itself, with its last checkpoint.
+    const bool is_at_its_end = close.outcome == TrialOutcome::kCompleted && trial.until_epoch() == 0;
+    if (!is_at_its_end) {
+      const bool has_failed = close.outcome == TrialOutcome::kFailed;
+      EndTrial(env_, has_failed ? State_::STATE_ERROR : State_::STATE_COMPLETED, close.reason, &trial);
+      Gangs::RequestEnd(env_, &trial);
+    }
+  }
+  tx.Put(std::move(trial));
+}
+
+void Trials::Derive(Tx& tx, const std::set<int64_t>& experiment_ids) {
+  for (const int64_t id : experiment_ids) {
+    const auto* found = tx.state().Find<records::ExperimentRecord>(id);
+    if (found == nullptr || HasEnded(found->state())) {
+      searches_.erase(id);
+    } else {
+      DeriveOne(tx, *found);
+    }
+  }
+}
+
+void Trials::DeriveOne(Tx& tx, const records::ExperimentRecord& found) {
+  const int64_t experiment_id = found.id();
+  const TrialCounts counts = tx.state().CountsOf(experiment_id);
+  const auto& first = *tx.state().Find<records::TrialRecord>(TrialId(experiment_id, kFirstTrial));
+  const bool is_search = found.spec().has_searcher();
+  std::string reason = is_search ? "" : first.reason();
   State_::State state = State_::STATE_QUEUED;
-  if (!any([](const records::TrialRecord* trial) { return !HasEnded(trial->state()); })) {
-    state = first.state();
-  } else if (any([](const records::TrialRecord* trial) { return trial->has_gang(); })) {
+  if (counts.open == 0 && (!is_search || Open(tx, found).search.finished())) {
+    state = is_search ? State_::STATE_COMPLETED : first.state();
+    if (is_search && found.best_trial() == 0) {
+      state = State_::STATE_ERROR;
+      reason = absl::StrCat("none of ", counts.total, " trials gave a result; the first: ", first.reason());
+    }
+  } else if (counts.gangs > 0) {
     state = State_::STATE_RUNNING;
   } else if (found.wanted() == records::ExperimentRecord::WANTED_PAUSE) {
     state = State_::STATE_PAUSED;
   }
-  if (state == found.state() && first.reason() == found.reason()) return;
+  if (state == found.state() && reason == found.reason()) return;
   records::ExperimentRecord experiment = found;
   if (state != found.state()) {
-    URSA_LOG(INFO) << "experiment=" << ExperimentId(found.id()).ToString() << " " << StateName(found.state()) << "->"
+    URSA_LOG(INFO) << "experiment=" << ExperimentId(experiment_id).ToString() << " " << StateName(found.state()) << "->"
                    << StateName(state);
   }
   experiment.set_state(state);
-  experiment.set_reason(first.reason());
+  experiment.set_reason(std::move(reason));
   if (state == State_::STATE_RUNNING && !experiment.has_start_time()) {
     *experiment.mutable_start_time() = ToTimestamp(env_.clock->Now());
   }

@@ -1,48 +1,70 @@
-// What the trials of an experiment mean for it.
+// What the trials of an experiment mean for it, and what its search wants of them.
 #ifndef URSA_COORDINATOR_CORE_TRIALS_H_
 #define URSA_COORDINATOR_CORE_TRIALS_H_
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "coordinator/core/environment.h"
+#include "experiments/search/search.h"
 #include "ursa/v1/experiments.pb.h"
 
 namespace ursa {
 
-// COMPLETED, CANCELED or ERROR: nothing more will change.
-bool HasEnded(v1::Experiment::State state);
-
-// The experiment's recipe with the trial's values of the hyperparameters.
+// The recipe that the trial trains: its experiment's, with its own values of the hyperparameters.
 v1::ExperimentSpec SpecOfTrial(const records::ExperimentRecord& experiment, const records::TrialRecord& trial);
 
 // A transition of a trial, logged. EndTrial also says when.
 void SetTrialState(v1::Experiment::State state, std::string reason, records::TrialRecord* trial);
 void EndTrial(const Environment& env, v1::Experiment::State state, std::string reason, records::TrialRecord* trial);
 
-// Makes trials, and keeps their experiment in step with them:
+// Makes trials as the search asks (an experiment without a searcher is a search of one trial), tells it what they do,
+// and keeps the experiment in step with them:
 //
-//   ended trials alone   -> COMPLETED, or ERROR if the trial failed
-//   one of them runs     -> RUNNING
-//   its user wants pause -> PAUSED, when nothing of it runs any more
-//   else                 -> QUEUED
+//   all trials have ended, no more to come -> COMPLETED, or ERROR if none of them completed
+//   one of them runs                       -> RUNNING
+//   its user wants pause                   -> PAUSED, when nothing of it runs any more
+//   else                                   -> QUEUED
 //
+// What a search has learned is stored as facts (SearchFactRecord), in the transaction that learned it; its decisions
+// follow from these, so that a restart replays them. Searches are kept in memory while their experiment is open.
 // Guarded by the coordinator's lock: every method takes a transaction.
 class Trials {
  public:
   explicit Trials(const Environment* env) : env_(*env) {}
 
-  // The trials with which a new experiment begins, queued; added to the mutation that puts the experiment.
-  void Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation) const;
+  // The trials with which a new experiment begins; added to the mutation that puts it.
+  void Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation);
 
-  // Brings the experiments up to date with their trials.
-  void Settle(Tx& tx, const std::set<int64_t>& experiment_ids) const;
+  // Tells searches what is new about their trials, and carries out what they want.
+  void Advance(Tx& tx, const std::set<TrialId>& changed);
+  // Brings experiments up to date with their trials.
+  void Derive(Tx& tx, const std::set<int64_t>& experiment_ids);
+
+  // Whether its user wants the experiment of a trial to pause.
+  static bool Pauses(const Tx& tx, const records::TrialRecord& trial);
 
  private:
-  void SettleOne(Tx& tx, const records::ExperimentRecord& experiment) const;
+  struct OpenSearch {
+    explicit OpenSearch(const v1::ExperimentSpec& resolved) : search(resolved) {}
+    Search search;
+    int64_t num_facts = 0;
+  };
+
+  OpenSearch& Open(const Tx& tx, const records::ExperimentRecord& experiment);
+  records::TrialRecord MakeTrial(Tx& tx, const records::ExperimentRecord& experiment, const SearchOperation& create);
+  // Tells the search what is new about a trial, and carries out what follows.
+  void Tell(Tx& tx, OpenSearch* open, const TrialId& id);
+  std::vector<SearchFact> NewFacts(const Tx& tx, const Search& search, const TrialId& id) const;
+  void CarryOut(Tx& tx, int64_t experiment_id, const SearchOperation& operation);
+  void CloseTrial(Tx& tx, const SearchOperation& close, records::TrialRecord trial);
+  void DeriveOne(Tx& tx, const records::ExperimentRecord& found);
 
   const Environment& env_;
+  std::map<int64_t, OpenSearch> searches_;
 };
 
 }  // namespace ursa

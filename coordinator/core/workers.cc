@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/core/failure_policy.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/scheduling/gang_scheduler.h"
 #include "experiments/resource_names.h"
@@ -181,7 +182,8 @@ bool Workers::IsUsable(const Tx& tx, int64_t worker_id) const {
   const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);
   const auto lease = leases_.find(worker_id);
   return record != nullptr && lease != leases_.end() && !record->lost() && !record->drained() &&
-         lease->second.session != nullptr && lease->second.leaving_until <= env_.clock->Now();
+         record->set_aside().empty() && lease->second.session != nullptr &&
+         lease->second.leaving_until <= env_.clock->Now();
 }
 
 std::vector<const records::WorkerRecord*> Workers::UsableWorkers(const Tx& tx) const {
@@ -193,6 +195,23 @@ std::vector<const records::WorkerRecord*> Workers::UsableWorkers(const Tx& tx) c
   std::sort(usable.begin(), usable.end(),
             [](const records::WorkerRecord* a, const records::WorkerRecord* b) { return a->id() < b->id(); });
   return usable;
+}
+
+void Workers::Strike(Tx& tx, int64_t worker_id, const TrialId& trial, worker::v1::TaskFinished::Cause cause,
+                     const std::string& reason) {
+  const auto* found = tx.state().Find<records::WorkerRecord>(worker_id);
+  if (found == nullptr) return;
+  records::WorkerRecord record = *found;
+  const std::string why = AddStrike(StrikeOptions(), trial, cause, reason, env_.clock->Now(), &record);
+  const std::vector<const records::WorkerRecord*> usable = UsableWorkers(tx);
+  const bool has_others = std::any_of(usable.begin(), usable.end(), [&record](const records::WorkerRecord* other) {
+    return other->id() != record.id() && other->pool() == record.pool() && other->kind() == record.kind();
+  });
+  if (!why.empty() && has_others && record.set_aside().empty()) {
+    URSA_LOG(ERROR) << "worker=" << Name(worker_id) << " ->SET_ASIDE reason=\"" << why << "\"";
+    record.set_set_aside(why);
+  }
+  tx.Put(std::move(record));
 }
 
 void Workers::Tick(Tx& tx) {
@@ -229,9 +248,12 @@ v1::Worker Workers::ToProto(const Tx& tx, const records::WorkerRecord& record) c
   v1::Worker worker;
   worker.set_name(IdName("workers", 'w', record.id()));
   worker.set_id(Name(record.id()));
-  worker.set_state(record.lost()      ? v1::Worker::STATE_LOST
-                   : record.drained() ? v1::Worker::STATE_DRAINED
-                                      : v1::Worker::STATE_ALIVE);
+  worker.set_state(record.lost()                 ? v1::Worker::STATE_LOST
+                   : record.drained()            ? v1::Worker::STATE_DRAINED
+                   : !record.set_aside().empty() ? v1::Worker::STATE_SET_ASIDE
+                                                 : v1::Worker::STATE_ALIVE);
+  worker.set_reason(record.set_aside());
+  worker.set_pool(record.pool());
   worker.set_host(record.host());
   worker.set_slots(record.slots());
   const auto num_taken = static_cast<int32_t>(tx.state().LoadOf(record.id()).slots.size());
@@ -278,10 +300,13 @@ absl::StatusOr<v1::Worker> Workers::Drain(Tx& tx, const Caller& caller, const v1
 absl::StatusOr<v1::Worker> Workers::Resume(Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& request) {
   URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, FindByName(tx, request.name()));
   const int64_t id = record.id();
-  if (!record.drained()) {
-    return absl::FailedPreconditionError(absl::StrCat("worker ", Name(id), ": cannot resume, it is not drained"));
+  if (!record.drained() && record.set_aside().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker ", Name(id), ": cannot resume, it is neither drained nor set aside"));
   }
   record.set_drained(false);
+  record.clear_set_aside();
+  record.clear_strikes();
   tx.Apply(std::move(Mutation()
                          .Put(std::move(record))
                          .Audit(AuditEvent(env_, caller, "worker.resume", IdName("workers", 'w', id), ""))));

@@ -61,6 +61,10 @@ class Workers {
   void Heard(Tx& tx, int64_t worker_id);
   // Whether an events message is new; false: it was seen in this incarnation, and only has to be acknowledged.
   bool IsNewSequence(int64_t worker_id, int64_t sequence);
+  // A trial failed there of itself. A worker that fails several trials, or whose hardware fails, is set aside; but
+  // never the last usable one of its pool and kind.
+  void Strike(Tx& tx, int64_t worker_id, const TrialId& trial, worker::v1::TaskFinished::Cause cause,
+              const std::string& reason);
   // It stops tasks by itself: it is about to end, and gets no new ones for a while.
   void SetLeaving(int64_t worker_id);
 
@@ -74,7 +78,7 @@ class Workers {
     const auto it = leases_.find(worker_id);
     return it != leases_.end() && it->second.session != nullptr;
   }
-  // May be given new tasks: alive, connected, neither drained nor leaving.
+  // May be given new tasks: alive, connected, neither drained, leaving nor set aside.
   bool IsUsable(const Tx& tx, int64_t worker_id) const;
   std::vector<const records::WorkerRecord*> UsableWorkers(const Tx& tx) const;
 

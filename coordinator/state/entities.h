@@ -56,6 +56,12 @@ inline std::string RecordId(const TrialEpochKey& key) {
   return key.trial.second == kFirstTrial ? first : first + "/" + std::to_string(key.trial.second);
 }
 
+// COMPLETED, CANCELED or ERROR: nothing more will change.
+inline bool HasEnded(v1::Experiment::State state) {
+  return state == v1::Experiment::STATE_COMPLETED || state == v1::Experiment::STATE_CANCELED ||
+         state == v1::Experiment::STATE_ERROR;
+}
+
 // The trial of a record that was written before there were others than the first.
 inline TrialId TrialOf(int64_t experiment_id, int64_t trial) {
   return {experiment_id, trial == 0 ? kFirstTrial : trial};
@@ -79,6 +85,7 @@ URSA_ENTITY(TrialRecord, "trial", TrialId, TrialId(r.experiment_id(), r.number()
 URSA_ENTITY(ProgressRecord, "progress", PerTrialKey, PerTrialKey{TrialOf(r.experiment_id(), r.trial())});
 URSA_ENTITY(EpochRecord, "epoch", TrialEpochKey,
             (TrialEpochKey{TrialOf(r.experiment_id(), r.trial()), r.row().epoch()}));
+URSA_ENTITY(SearchFactRecord, "search_fact", NumberPairKey, NumberPairKey(r.experiment_id(), r.number()));
 URSA_ENTITY(DatasetVersionRecord, "dataset", NamedNumberKey,
             NamedNumberKey(r.version().dataset(), r.version().version()));
 URSA_ENTITY(ImportRecord, "import", NumberKey, r.id());
@@ -111,10 +118,10 @@ using KeyOf = typename EntityTraits<Record>::Key;
 template <template <typename...> class List>
 using AllEntities =
     List<records::CounterRecord, records::ExperimentRecord, records::TrialRecord, records::ProgressRecord,
-         records::EpochRecord, records::DatasetVersionRecord, records::ImportRecord, records::ImportPartRecord,
-         records::ModelRecord, records::ModelVersionRecord, records::ModelEventRecord, records::EvaluationRecord,
-         records::ComparisonRecord, records::WorkerRecord, records::TokenRecord, records::RequestRecord,
-         records::AuxTaskRecord, records::GarbageRecord, records::AuditHeadRecord>;
+         records::EpochRecord, records::SearchFactRecord, records::DatasetVersionRecord, records::ImportRecord,
+         records::ImportPartRecord, records::ModelRecord, records::ModelVersionRecord, records::ModelEventRecord,
+         records::EvaluationRecord, records::ComparisonRecord, records::WorkerRecord, records::TokenRecord,
+         records::RequestRecord, records::AuxTaskRecord, records::GarbageRecord, records::AuditHeadRecord>;
 
 }  // namespace ursa
 

@@ -56,6 +56,7 @@ int64_t Micros(const google::protobuf::Timestamp& time) { return time.seconds() 
 
 void Changes::Merge(const Changes& other) {
   experiments.insert(other.experiments.begin(), other.experiments.end());
+  trials.insert(other.trials.begin(), other.trials.end());
   workers.insert(other.workers.begin(), other.workers.end());
   placement |= other.placement;
   unreferenced_blobs.insert(other.unreferenced_blobs.begin(), other.unreferenced_blobs.end());
@@ -246,7 +247,13 @@ void State::Index(const records::ExperimentRecord& experiment, int sign, Changes
 void State::Index(const records::TrialRecord& trial, int sign, Changes* changes) {
   const TrialId id(trial.experiment_id(), trial.number());
   changes->experiments.insert(id.first);
+  changes->trials.insert(id);
   changes->placement = true;
+  TrialCounts& counts = trial_counts_[id.first];
+  counts.total += sign;
+  if (!HasEnded(trial.state())) counts.open += sign;
+  if (trial.has_gang()) counts.gangs += sign;
+  if (counts.total == 0) trial_counts_.erase(id.first);
   if (trial.state() == v1::Experiment::STATE_QUEUED && !trial.has_gang()) {
     const QueueKey key{-trial.demand().priority(), trial.demand().queue_position(), id};
     if (sign > 0) {
@@ -292,6 +299,7 @@ void State::Index(const records::ProgressRecord& progress, int, Changes* changes
 
 void State::Index(const records::EpochRecord& epoch, int, Changes* changes) {
   changes->experiments.insert(epoch.experiment_id());
+  changes->trials.insert(TrialOf(epoch.experiment_id(), epoch.trial()));
 }
 
 void State::Index(const records::DatasetVersionRecord& record, int sign, Changes* changes) {
@@ -389,6 +397,11 @@ const WorkerLoad& State::LoadOf(int64_t worker_id) const {
   return it == loads_.end() ? *kNothing : it->second;
 }
 
+TrialCounts State::CountsOf(int64_t experiment_id) const {
+  const auto it = trial_counts_.find(experiment_id);
+  return it == trial_counts_.end() ? TrialCounts() : it->second;
+}
+
 int64_t State::NumExperiments(v1::Experiment::State state) const {
   const auto it = num_experiments_.find(state);
   return it == num_experiments_.end() ? 0 : it->second;
@@ -459,6 +472,9 @@ std::string State::DebugExport() const {
     for (const TrialId& id : load.trials) out << " " << TaskName(id);
     for (const int64_t id : load.aux_tasks) out << " a" << id;
     out << "\n";
+  }
+  for (const auto& [id, counts] : trial_counts_) {
+    out << "trials e" << id << " " << counts.total << " open " << counts.open << " gangs " << counts.gangs << "\n";
   }
   for (const auto& [state, count] : num_experiments_) out << "experiments in state " << state << ": " << count << "\n";
   const std::map<std::string, int64_t> references(references_.begin(), references_.end());

@@ -35,14 +35,24 @@ struct WorkerLoad {
   std::set<int64_t> aux_tasks;
 };
 
+// How an experiment's trials stand.
+struct TrialCounts {
+  int64_t total = 0;
+  int64_t open = 0;  // neither COMPLETED, CANCELED nor ERROR
+  int64_t gangs = 0;
+};
+
 // What a mutation touched; for whoever has to tell the outside.
 struct Changes {
   std::set<int64_t> experiments;             // shown otherwise than before
+  std::set<TrialId> trials;                  // of which more is known than before
   std::set<int64_t> workers;                 // what should run there may have changed
   bool placement = false;                    // queue or capacity changed: there may be something to place
   std::set<std::string> unreferenced_blobs;  // nothing in State refers to them any more
 
-  bool empty() const { return experiments.empty() && workers.empty() && !placement && unreferenced_blobs.empty(); }
+  bool empty() const {
+    return experiments.empty() && trials.empty() && workers.empty() && !placement && unreferenced_blobs.empty();
+  }
   void Merge(const Changes& other);
 };
 
@@ -109,6 +119,7 @@ class State {
   const std::set<int64_t>& waiting_aux_tasks() const { return waiting_aux_; }
   // What occupies the worker; empty if nothing does.
   const WorkerLoad& LoadOf(int64_t worker_id) const;
+  TrialCounts CountsOf(int64_t experiment_id) const;
   int64_t NumExperiments(v1::Experiment::State state) const;
   // How many entities refer to the blob, of those kinds whose blobs the coordinator may delete.
   int64_t NumReferences(const std::string& blob_hash) const;
@@ -166,6 +177,7 @@ class State {
   std::set<TrialId> gangs_;
   std::set<int64_t> waiting_aux_;
   std::map<int64_t, WorkerLoad> loads_;
+  std::map<int64_t, TrialCounts> trial_counts_;
   std::map<int, int64_t> num_experiments_;
   std::unordered_map<std::string, int64_t> references_;  // by far the largest index; never walked but for the export
   std::map<std::pair<std::string, std::string>, int64_t> dataset_versions_;
