@@ -74,7 +74,8 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spe
 absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& spec, const ResolveContext& context) {
   URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec resolved, FillAndCheck(spec));
   URSA_RETURN_IF_ERROR(CheckContext(resolved, context));
-  URSA_RETURN_IF_ERROR(ResolveSearcher(context.cluster_slots, context.earlier_trials, &resolved));
+  ResolveConcurrentTrials(context.cluster_slots, &resolved);
+  URSA_RETURN_IF_ERROR(ResolveWarmStart(context.earlier_trials, &resolved));
   URSA_RETURN_IF_ERROR(CheckTrials(resolved, [&](const Hyperparameters& values) -> absl::Status {
     URSA_ASSIGN_OR_RETURN(const v1::ExperimentSpec trial, TrialSpec(resolved, values));
     return CheckContext(trial, context);

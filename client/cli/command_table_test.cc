@@ -17,6 +17,7 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa dataset show NAME[@V]",
       "ursa dataset examples NAME[@V] [--split SPLIT] [--label LABEL] [--limit N]",
       "ursa experiment create RECIPE [--set PATH=VALUE]... [--follow]",
+      "ursa experiment preview-search RECIPE [--set PATH=VALUE]...",
       "ursa experiment list",
       "ursa experiment show ID",
       "ursa experiment metrics ID [--metric NAME] [--trial T]",
@@ -83,6 +84,7 @@ TEST(CommandTableTest, WrongUsageExitsTwoAndSaysWhy) {
       {{"model", "promote", "bears@2", "--force"}, "--why"},
       {{"experiment", "show", "17"}, "17"},
       {{"experiment", "logs", "e1", "--rank", "-1"}, "--rank"},
+      {{"experiment", "preview-search", "/proc/self/comm"}, "/proc/self/comm:1:"},
       {{"model", "register", "bears"}, "--experiment"},
       {{"evaluate", "bears", "bears", "--split", "all"}, "train, valid, test"},
       {{"status", "--server", "10.0.0.1:5", "--token-file", "/proc/self/comm"}, "https://10.0.0.1:5"},
@@ -99,6 +101,40 @@ TEST(CommandTableTest, AnUnreachableServerExitsFive) {
   std::string out;
   EXPECT_EQ(RunUrsa({"status", "--server", "127.0.0.1:1", "--token-file", "/proc/self/comm"}, &out), kExitUnreachable);
   EXPECT_NE(out.find("error: server 127.0.0.1:1: cannot be reached"), std::string::npos) << out;
+}
+
+TEST(CommandTableTest, ASearchIsPreviewedWithoutAServer) {
+  const std::string path = ::testing::TempDir() + "/search.textproto";
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  ASSERT_NE(file, nullptr);
+  std::fputs(R"(
+    name: "x"
+    dataset: "bears"
+    model { architecture: "resnet18" }
+    data { item_transforms { resize { size: 64 } } }
+    train { fine_tune { epochs: 3 } }
+    searcher { adaptive_asha { metric: "error_rate" smaller_is_better: true max_trials: 6 max_epochs: 4 } }
+    hyperparameters { name: "train.fine_tune.base_lr" log { low: 1e-4 high: 1e-1 } }
+  )",
+             file);
+  std::fclose(file);
+  std::string json;
+  EXPECT_EQ(RunUrsa({"experiment", "preview-search", path, "--json"}, &json), kExitDone);
+  for (
+      const char* part :
+      {R"("trials": 6, "max_concurrent_trials": null, "brackets": [{"trials": 4, "rungs": [{"epochs": 1, "trials": 4}, )",
+       R"({"epochs": 4, "trials": 1}]}, {"trials": 2, "rungs": [{"epochs": 4, "trials": 2}]}], )",
+       R"("total_epochs": 15, "total_epochs_max": 24, "samples": [{"trial": 1, "hyperparameters": )",
+       R"({"train.fine_tune.base_lr": "0.00)"}) {
+    EXPECT_NE(json.find(part), std::string::npos) << part << "\n" << json;
+  }
+  std::string text;
+  EXPECT_EQ(RunUrsa({"experiment", "preview-search", path, "--set", "searcher.adaptive_asha.max_trials=12"}, &text),
+            kExitDone);
+  EXPECT_EQ(
+      text.rfind("adaptive_asha: 12 trials, as many as fit the cluster at once, judged by error_rate (smaller is", 0),
+      0u)
+      << text;
 }
 
 TEST(CommandTableTest, HelpAndCompletionNeedNoServer) {

@@ -12,6 +12,7 @@
 #include "client/cli/command.h"
 #include "client/cli/context.h"
 #include "client/cli/follow.h"
+#include "client/cli/preview_search.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
@@ -211,6 +212,7 @@ std::vector<Command> LookCommands() {
        "ursa experiment create bears.textproto --set train.fine_tune.epochs=1 --follow",
        true,
        &Create},
+      PreviewSearchCommand(),
       {"experiment", "list", {}, {}, "all experiments, newest first", "", "ursa experiment list", true, &List},
       {"experiment",
        "show",

@@ -276,7 +276,7 @@ absl::Status CheckHyperparameters(const v1::ExperimentSpec& filled) {
 // ---- resolving
 
 template <typename Method>
-void ResolveConcurrency(int32_t num_fitting, Method* method) {
+void SetConcurrentTrials(int32_t num_fitting, Method* method) {
   if (!method->has_max_concurrent_trials()) method->set_max_concurrent_trials(num_fitting);
 }
 
@@ -295,27 +295,6 @@ std::vector<const EarlierTrial*> Ranked(const std::vector<EarlierTrial>& earlier
   std::vector<const EarlierTrial*> trials;
   for (const auto& [key, trial] : ranked) trials.push_back(trial);
   return trials;
-}
-
-absl::Status ResolveWarmStart(const std::vector<EarlierTrial>& earlier, v1::ExperimentSpec* filled) {
-  std::set<std::string> names;
-  for (const v1::Hyperparameter& hyperparameter : filled->hyperparameters()) names.insert(hyperparameter.name());
-  v1::WarmStart* warm_start = filled->mutable_searcher()->mutable_warm_start();
-  const v1::SearcherSpec& searcher = filled->searcher();
-  const std::string& metric = searcher.has_random() ? searcher.random().metric() : searcher.adaptive_asha().metric();
-  const bool smaller_is_better =
-      searcher.has_random() ? searcher.random().smaller_is_better() : searcher.adaptive_asha().smaller_is_better();
-  for (const EarlierTrial* trial : Ranked(earlier, metric, smaller_is_better, names)) {
-    if (warm_start->trials_size() == warm_start->num_trials()) break;
-    v1::TrialValues* values = warm_start->add_trials();
-    for (const auto& [name, value] : trial->hyperparameters) {
-      if (names.count(name) != 0) values->add_set(absl::StrCat(name, "=", value));
-    }
-  }
-  if (warm_start->trials_size() > 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("searcher.warm_start.experiment: none of the ", earlier.size(),
-                                                    " trials of ", warm_start->experiment(), " has \"", metric,
-                                                    "\" and a hyperparameter of this recipe"));
 }
 
 }  // namespace
@@ -354,19 +333,39 @@ absl::Status CheckTrials(const v1::ExperimentSpec& filled, const TrialCheck& che
   return absl::OkStatus();
 }
 
-absl::Status ResolveSearcher(int32_t cluster_slots, const std::vector<EarlierTrial>& earlier,
-                             v1::ExperimentSpec* filled) {
-  if (!filled->has_searcher()) return absl::OkStatus();
+void ResolveConcurrentTrials(int32_t cluster_slots, v1::ExperimentSpec* filled) {
+  if (!filled->has_searcher()) return;
   const v1::ResourcesSpec& resources = filled->resources();
   const int32_t slots = resources.has_max_slots() ? std::min(cluster_slots, resources.max_slots()) : cluster_slots;
   const int32_t num_fitting =
       std::clamp(slots / resources.slots_per_trial(), 1, std::min(kConcurrentTrialsMax, NumTrials(*filled)));
   v1::SearcherSpec* searcher = filled->mutable_searcher();
-  if (searcher->has_grid()) ResolveConcurrency(num_fitting, searcher->mutable_grid());
-  if (searcher->has_random()) ResolveConcurrency(num_fitting, searcher->mutable_random());
-  if (searcher->has_adaptive_asha()) ResolveConcurrency(num_fitting, searcher->mutable_adaptive_asha());
-  if (!searcher->has_warm_start() || searcher->warm_start().trials_size() > 0) return absl::OkStatus();
-  return ResolveWarmStart(earlier, filled);
+  if (searcher->has_grid()) SetConcurrentTrials(num_fitting, searcher->mutable_grid());
+  if (searcher->has_random()) SetConcurrentTrials(num_fitting, searcher->mutable_random());
+  if (searcher->has_adaptive_asha()) SetConcurrentTrials(num_fitting, searcher->mutable_adaptive_asha());
+}
+
+absl::Status ResolveWarmStart(const std::vector<EarlierTrial>& earlier, v1::ExperimentSpec* filled) {
+  if (!filled->searcher().has_warm_start() || filled->searcher().warm_start().trials_size() > 0)
+    return absl::OkStatus();
+  std::set<std::string> names;
+  for (const v1::Hyperparameter& hyperparameter : filled->hyperparameters()) names.insert(hyperparameter.name());
+  v1::WarmStart* warm_start = filled->mutable_searcher()->mutable_warm_start();
+  const v1::SearcherSpec& searcher = filled->searcher();
+  const std::string& metric = searcher.has_random() ? searcher.random().metric() : searcher.adaptive_asha().metric();
+  const bool smaller_is_better =
+      searcher.has_random() ? searcher.random().smaller_is_better() : searcher.adaptive_asha().smaller_is_better();
+  for (const EarlierTrial* trial : Ranked(earlier, metric, smaller_is_better, names)) {
+    if (warm_start->trials_size() == warm_start->num_trials()) break;
+    v1::TrialValues* values = warm_start->add_trials();
+    for (const auto& [name, value] : trial->hyperparameters) {
+      if (names.count(name) != 0) values->add_set(absl::StrCat(name, "=", value));
+    }
+  }
+  if (warm_start->trials_size() > 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("searcher.warm_start.experiment: none of the ", earlier.size(),
+                                                    " trials of ", warm_start->experiment(), " has \"", metric,
+                                                    "\" and a hyperparameter of this recipe"));
 }
 
 }  // namespace ursa

@@ -37,12 +37,14 @@ struct EarlierTrial {
   std::map<std::string, double> metrics;  // of its best or last validation
 };
 
-// Writes out what depends on the cluster and on other experiments: max_concurrent_trials, and the values that
-// warm_start.experiment gives (`earlier` are its trials, by number). Of an earlier trial's values those count that are
-// hyperparameters here; ties go to the earlier trial. Errors: FAILED_PRECONDITION: none of them has the metric and a
-// hyperparameter of this recipe.
-absl::Status ResolveSearcher(int32_t cluster_slots, const std::vector<EarlierTrial>& earlier,
-                             v1::ExperimentSpec* filled);
+// Sets max_concurrent_trials where the recipe does not: as many gangs of slots_per_trial as fit into `cluster_slots`
+// and max_slots, at least 1, at most kConcurrentTrialsMax and the number of trials.
+void ResolveConcurrentTrials(int32_t cluster_slots, v1::ExperimentSpec* filled);
+
+// Writes out the values that warm_start.experiment gives, unless the recipe has values already; `earlier` are its
+// trials, by number. Of a trial's values those count that are hyperparameters here; ties go to the earlier trial.
+// Errors: FAILED_PRECONDITION: none of them has the metric and a hyperparameter of this recipe.
+absl::Status ResolveWarmStart(const std::vector<EarlierTrial>& earlier, v1::ExperimentSpec* filled);
 
 }  // namespace ursa
 
