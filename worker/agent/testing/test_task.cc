@@ -47,6 +47,29 @@ void Fetch(AgentClient* agent, const std::string& hash) {
          std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
 }
 
+// Rank 0 gives an address, the others wait for it.
+void Meet(AgentClient* agent, int32_t rank) {
+  StoreRequest request;
+  request.set_timeout_millis(20'000);
+  request.set_operation(rank == 0 ? StoreRequest::OPERATION_SET : StoreRequest::OPERATION_GET);
+  request.add_keys("address");
+  if (rank == 0) request.set_value("127.0.0.1:9");
+  const auto response = agent->Rendezvous(request);
+  URSA_CHECK_OK(response.status());
+  Finish(agent, TaskFinished::OUTCOME_COMPLETED, response->value());
+}
+
+void AddOne(AgentClient* agent) {
+  StoreRequest request;
+  request.set_timeout_millis(20'000);
+  request.set_operation(StoreRequest::OPERATION_ADD);
+  request.add_keys("ranks");
+  request.set_amount(1);
+  const auto response = agent->Rendezvous(request);
+  Finish(agent, TaskFinished::OUTCOME_COMPLETED,
+         response.ok() ? std::to_string(response->number()) : response.status().ToString());
+}
+
 int Run(AgentClient* agent) {
   const auto assignment = agent->GetAssignment();
   URSA_CHECK_OK(assignment.status());
@@ -92,23 +115,9 @@ int Run(AgentClient* agent) {
     }
     Finish(agent, TaskFinished::OUTCOME_STOPPED);
   } else if (script == "rendezvous") {
-    StoreRequest request;
-    request.set_timeout_millis(20'000);
-    request.set_operation(assignment->rank() == 0 ? StoreRequest::OPERATION_SET : StoreRequest::OPERATION_GET);
-    request.add_keys("address");
-    if (assignment->rank() == 0) request.set_value("127.0.0.1:9");
-    const auto response = agent->Rendezvous(request);
-    URSA_CHECK_OK(response.status());
-    Finish(agent, TaskFinished::OUTCOME_COMPLETED, response->value());
+    Meet(agent, assignment->rank());
   } else if (script == "add") {
-    StoreRequest request;
-    request.set_timeout_millis(20'000);
-    request.set_operation(StoreRequest::OPERATION_ADD);
-    request.add_keys("ranks");
-    request.set_amount(1);
-    const auto response = agent->Rendezvous(request);
-    Finish(agent, TaskFinished::OUTCOME_COMPLETED,
-           response.ok() ? std::to_string(response->number()) : response.status().ToString());
+    AddOne(agent);
   } else if (script.rfind("fetch:", 0) == 0) {
     Fetch(agent, script.substr(6));
   } else if (script == "liar") {
