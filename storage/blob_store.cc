@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "storage/blob_stream.h"
 #include "storage/coding.h"
+#include "storage/failpoints.h"
 #include "storage/keys.h"
 
 namespace ursa {
@@ -197,6 +198,7 @@ absl::Status BlobStore::DropUpload(std::string_view hash, const BlobRecord& reco
   batch.Delete(UploadKey(hash));
   DeleteChunks(record, &batch);
   URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kSynced));
+  failpoints::blob_upload_dropped.Pass();
   absl::MutexLock lock(&mu_);
   --num_uploads_;
   return absl::OkStatus();
@@ -221,6 +223,7 @@ absl::StatusOr<BlobStore::BlobRecord> BlobStore::StartUpload(std::string_view ha
     --num_uploads_;
     return status;
   }
+  failpoints::blob_upload_started.Pass();
   return record;
 }
 
@@ -330,6 +333,7 @@ absl::Status BlobStore::PutMany(const std::vector<Blob>& blobs) {
     const std::unique_ptr<SortedLoad> load = store_->NewSortedLoad();
     URSA_RETURN_IF_ERROR(
         add_all([&load](const std::string& key, std::string_view value) { return load->Add(key, value); }));
+    failpoints::blob_load_written.Pass();
     return load->Commit();
   }
   WriteBatch batch;
@@ -337,7 +341,10 @@ absl::Status BlobStore::PutMany(const std::vector<Blob>& blobs) {
     batch.Put(key, std::string(value));
     return absl::OkStatus();
   }));
-  return store_->Write(batch, Durability::kSynced);
+  URSA_RETURN_IF_ERROR(failpoints::blob_before_put_many.Pass());
+  URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kSynced));
+  failpoints::blob_many_put.Pass();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> BlobStore::Put(std::string_view bytes) {
@@ -362,7 +369,10 @@ absl::StatusOr<uint64_t> BlobStore::Delete(const std::vector<std::string>& hashe
     DeleteChunks(*record, &batch);
     freed_bytes += record->size_bytes;
   }
-  if (!batch.empty()) URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kSynced));
+  if (batch.empty()) return freed_bytes;
+  URSA_RETURN_IF_ERROR(failpoints::blob_before_delete.Pass());
+  URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kSynced));
+  failpoints::blob_deleted.Pass();
   return freed_bytes;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "storage/failpoints.h"
 #include "storage/keys.h"
 
 namespace ursa {
@@ -57,6 +58,7 @@ absl::Status BlobWriter::Append(uint64_t offset, std::string_view bytes) {
       batch.Put(ChunkKey(record_.place, (end - 1) / record_.chunk_bytes), std::move(chunk));
       // Commit() syncs, and with it all that was written before.
       URSA_RETURN_IF_ERROR(store_->store_->Write(batch, Durability::kBuffered));
+      failpoints::blob_chunk_written.Pass();
       chunk_.clear();
     } else {
       chunk_.append(taken);
@@ -90,7 +92,9 @@ absl::Status BlobWriter::Commit() {
   if (!chunk_.empty()) batch.Put(ChunkKey(record_.place, record_.NumChunks() - 1), chunk_);
   batch.Put(BlobKey(hash_), BlobStore::EncodeRecord(record));
   batch.Delete(UploadKey(hash_));
+  URSA_RETURN_IF_ERROR(failpoints::blob_before_commit.Pass());
   URSA_RETURN_IF_ERROR(store_->store_->Write(batch, Durability::kSynced));
+  failpoints::blob_committed.Pass();
   finished_ = true;
   absl::MutexLock lock(&store_->mu_);
   --store_->num_uploads_;

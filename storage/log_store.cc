@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "storage/coding.h"
+#include "storage/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -203,7 +204,9 @@ absl::Status LogStore::Append(LogStreamKey stream, const std::vector<LogPiece>& 
   }
   if (!is_new) return absl::OkStatus();
   batch.Put(LogStreamStateKey(stream), state.Encode());
+  URSA_RETURN_IF_ERROR(failpoints::logs_before_append.Pass());
   URSA_RETURN_IF_ERROR(store_->Write(batch, durability));
+  failpoints::logs_appended.Pass();
   last_arrival_[stream.trial.experiment] = arrival;
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "storage/coding.h"
+#include "storage/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -56,7 +57,11 @@ absl::Status MetricLog::Append(TrialKey trial, const std::vector<MetricPoint>& p
     URSA_RETURN_IF_ERROR(CheckMetricName(point.name));
     batch.Put(MetricKey(trial, point.name, point.step), Encode(point));
   }
-  return batch.empty() ? absl::OkStatus() : store_->Write(batch, durability);
+  if (batch.empty()) return absl::OkStatus();
+  URSA_RETURN_IF_ERROR(failpoints::metrics_before_append.Pass());
+  URSA_RETURN_IF_ERROR(store_->Write(batch, durability));
+  failpoints::metrics_appended.Pass();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<MetricLog::Page> MetricLog::Read(const Query& query) const {

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/status_macros.h"
 #include "storage/coding.h"
+#include "storage/failpoints.h"
 #include "storage/keys.h"
 
 namespace ursa {
@@ -110,7 +111,11 @@ absl::Status PredictionLedger::Put(const PredictionSource& source, const std::ve
     std::string value = Encode(key, prediction.logits);
     batch.Put(std::move(key), std::move(value));
   }
-  return batch.empty() ? absl::OkStatus() : store_->Write(batch, Durability::kSynced);
+  if (batch.empty()) return absl::OkStatus();
+  URSA_RETURN_IF_ERROR(failpoints::ledger_before_put.Pass());
+  URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kSynced));
+  failpoints::ledger_put.Pass();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> PredictionLedger::FindMissing(

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "storage/coding.h"
+#include "storage/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -48,7 +49,12 @@ void RecordBatch::AddEventBytes(uint64_t sequence, std::string_view bytes) {
 
 void RecordBatch::Append(RecordBatch other) { batch_.Append(std::move(other.batch_)); }
 
-absl::Status RecordStore::Commit(const RecordBatch& batch) { return store_->Write(batch.batch_, Durability::kSynced); }
+absl::Status RecordStore::Commit(const RecordBatch& batch) {
+  URSA_RETURN_IF_ERROR(failpoints::records_before_commit.Pass());
+  URSA_RETURN_IF_ERROR(store_->Write(batch.batch_, Durability::kSynced));
+  failpoints::records_committed.Pass();
+  return absl::OkStatus();
+}
 
 absl::Status RecordStore::Unparsable(std::string_view table, std::string_view id) {
   return absl::DataLossError(absl::StrCat("record ", absl::string_view(table.data(), table.size()), "/",

@@ -24,6 +24,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "storage/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -198,17 +199,23 @@ class RocksLoad : public SortedLoad {
     committed_ = true;
     if (writer_ != nullptr) URSA_RETURN_IF_ERROR(FinishFile());
     if (paths_.empty()) return absl::OkStatus();
+    URSA_RETURN_IF_ERROR(failpoints::load_before_ingest.Pass());
     rocksdb::IngestExternalFileOptions options;
     options.move_files = true;
     options.write_global_seqno = false;  // would write into the middle of each file, and sync it once more
-    return FromRocks(db_->IngestExternalFile(paths_, options), "sorted load: cannot move tables into the data folder");
+    URSA_RETURN_IF_ERROR(
+        FromRocks(db_->IngestExternalFile(paths_, options), "sorted load: cannot move tables into the data folder"));
+    failpoints::load_ingested.Pass();
+    return absl::OkStatus();
   }
 
  private:
   absl::Status FinishFile() {
     const rocksdb::Status status = writer_->Finish();  // syncs the file
     writer_.reset();
-    return FromRocks(status, "sorted load: cannot write");
+    URSA_RETURN_IF_ERROR(FromRocks(status, "sorted load: cannot write"));
+    failpoints::load_table_finished.Pass();
+    return absl::OkStatus();
   }
 
   rocksdb::DB* const db_;
@@ -253,7 +260,11 @@ class RocksStore : public KvStore {
     }
     rocksdb::WriteOptions options;
     options.sync = durability == Durability::kSynced;
-    return FromRocks(db_->Write(options, &rocks_batch), "data folder: cannot write");
+    URSA_RETURN_IF_ERROR(
+        (options.sync ? failpoints::kv_before_synced_write : failpoints::kv_before_buffered_write).Pass());
+    URSA_RETURN_IF_ERROR(FromRocks(db_->Write(options, &rocks_batch), "data folder: cannot write"));
+    (options.sync ? failpoints::kv_after_synced_write : failpoints::kv_after_buffered_write).Pass();
+    return absl::OkStatus();
   }
 
   std::unique_ptr<SortedLoad> NewSortedLoad() override {
@@ -297,6 +308,7 @@ rocksdb::Options MakeRocksOptions(const RocksKvStore::Options& options) {
   table.block_size = 16 << 10;
 
   rocksdb::Options rocks;
+  if (options.env != nullptr) rocks.env = options.env;
   rocks.create_if_missing = true;
   rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   rocks.compression = rocksdb::kLZ4Compression;
@@ -375,6 +387,7 @@ absl::StatusOr<std::unique_ptr<KvStore>> RocksKvStore::Open(const std::string& f
     return FromRocks(status, absl::StrCat("data folder ", folder, ": cannot open"));
   }
   std::unique_ptr<rocksdb::DB> owned(db);
+  failpoints::kv_opened.Pass();
   URSA_RETURN_IF_ERROR(EmptyLoadFolder(folder));
   return std::unique_ptr<KvStore>(std::make_unique<RocksStore>(std::move(owned), rocks_options, folder, options));
 }

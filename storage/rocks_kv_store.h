@@ -11,6 +11,10 @@
 #include "absl/status/statusor.h"
 #include "storage/kv_store.h"
 
+namespace rocksdb {
+class Env;
+}  // namespace rocksdb
+
 namespace ursa {
 
 // Owns the folder while it lives: a lock in it keeps a second process out. Writes go to a write-ahead log first; bulk
@@ -25,6 +29,7 @@ class RocksKvStore {
     uint64_t load_file_bytes = uint64_t{256} << 20;  // a bulk load starts another file beyond this
     int num_background_threads = 2;                  // flushes and compactions
     int max_open_files = 1000;
+    rocksdb::Env* env = nullptr;  // the disk, outliving the store; null: the system's. For tests with a faulty one
 
     absl::Status Validate() const;
   };

@@ -37,7 +37,7 @@ PURE_ROOMS = ("coordinator/state/", "coordinator/scheduling/", "experiments/")
 
 # External headers and the only files that may include them.
 RESTRICTED_HEADERS = [
-    ("rocksdb", r"rocksdb/", ("storage/rocks_*",)),
+    ("rocksdb", r"rocksdb/", ("storage/rocks_*", "storage/testing/rocks_*")),
     ("grpc", r"(grpcpp|grpc|grpc\+\+)/|.*\.grpc\.pb\.h$",
      ("*_service.*", "*_service_test.cc", "*/grpc_*", "*/main.cc", "client/lib/*", "tests/*", "tools/*")),
     ("cuda", r"(cuda|nccl|cublas|cudnn|cuda_runtime|cuda_runtime_api)[\w]*\.h$|(c10|ATen)/cuda/|.*ProcessGroupNCCL",
