@@ -2,6 +2,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/snapshot.h>
@@ -25,6 +26,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "storage/failpoints.h"
+#include "storage/rocks_log_order.h"
 
 namespace ursa {
 namespace {
@@ -230,9 +232,11 @@ class RocksLoad : public SortedLoad {
 
 class RocksStore : public KvStore {
  public:
-  RocksStore(std::unique_ptr<rocksdb::DB> db, const rocksdb::Options& rocks_options, std::string folder,
-             const RocksKvStore::Options& options)
-      : db_(std::move(db)),
+  // `env` is that of `rocks_options`.
+  RocksStore(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, const rocksdb::Options& rocks_options,
+             std::string folder, const RocksKvStore::Options& options)
+      : env_(std::move(env)),
+        db_(std::move(db)),
         view_(db_.get(), /*snapshot=*/nullptr),
         rocks_options_(rocks_options),
         folder_(std::move(folder)),
@@ -290,6 +294,7 @@ class RocksStore : public KvStore {
     return rocksdb::Status::OK();
   }
 
+  const std::unique_ptr<rocksdb::Env> env_;
   const std::unique_ptr<rocksdb::DB> db_;
   const RocksView view_;
   const rocksdb::Options rocks_options_;
@@ -298,7 +303,7 @@ class RocksStore : public KvStore {
   std::atomic<int64_t> num_loads_{0};
 };
 
-rocksdb::Options MakeRocksOptions(const RocksKvStore::Options& options) {
+rocksdb::Options MakeRocksOptions(const RocksKvStore::Options& options, rocksdb::Env* env) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -308,7 +313,7 @@ rocksdb::Options MakeRocksOptions(const RocksKvStore::Options& options) {
   table.block_size = 16 << 10;
 
   rocksdb::Options rocks;
-  if (options.env != nullptr) rocks.env = options.env;
+  rocks.env = env;
   rocks.create_if_missing = true;
   rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   rocks.compression = rocksdb::kLZ4Compression;
@@ -319,6 +324,7 @@ rocksdb::Options MakeRocksOptions(const RocksKvStore::Options& options) {
   rocks.max_open_files = options.max_open_files;
   rocks.level_compaction_dynamic_level_bytes = true;
   rocks.bytes_per_sync = 1 << 20;  // spreads the disk's work; durability does not rest on it
+  rocks.wal_bytes_per_sync = 1 << 20;
   // Large values are written once by the flush and then only pointed to.
   rocks.enable_blob_files = true;
   rocks.min_blob_size = options.large_value_bytes;
@@ -370,7 +376,9 @@ absl::Status RocksKvStore::Options::Validate() const {
 absl::StatusOr<std::unique_ptr<KvStore>> RocksKvStore::Open(const std::string& folder, const Options& options) {
   URSA_RETURN_IF_ERROR(options.Validate());
   URSA_RETURN_IF_ERROR(MakeFolder(folder));
-  const rocksdb::Options rocks_options = MakeRocksOptions(options);
+  rocksdb::Env* const disk = options.env != nullptr ? options.env : rocksdb::Env::Default();
+  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(NewLogOrderFileSystem(disk->GetFileSystem()));
+  const rocksdb::Options rocks_options = MakeRocksOptions(options, env.get());
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(rocks_options, folder, &db);
   if (!status.ok()) {
@@ -389,7 +397,8 @@ absl::StatusOr<std::unique_ptr<KvStore>> RocksKvStore::Open(const std::string& f
   std::unique_ptr<rocksdb::DB> owned(db);
   failpoints::kv_opened.Pass();
   URSA_RETURN_IF_ERROR(EmptyLoadFolder(folder));
-  return std::unique_ptr<KvStore>(std::make_unique<RocksStore>(std::move(owned), rocks_options, folder, options));
+  return std::unique_ptr<KvStore>(
+      std::make_unique<RocksStore>(std::move(env), std::move(owned), rocks_options, folder, options));
 }
 
 }  // namespace ursa
