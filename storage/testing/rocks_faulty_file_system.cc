@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
 
@@ -55,7 +56,8 @@ class RocksFaultyFileSystem::Disk {
     uint64_t durable_bytes = 0;
   };
 
-  Disk(uint64_t seed, std::string scratch_folder) : scratch_folder_(std::move(scratch_folder)), rng_(seed) {
+  Disk(uint64_t seed, const std::string& store_folder, const std::string& scratch_folder)
+      : store_folder_(Plain(store_folder)), scratch_folder_(Plain(scratch_folder)), rng_(seed) {
     fs::create_directories(scratch_folder_);
   }
 
@@ -66,7 +68,10 @@ class RocksFaultyFileSystem::Disk {
   void CutPower(int64_t num_calls) {
     absl::MutexLock lock(&mu_);
     num_calls_left_ = num_calls;
-    has_power_ = num_calls > 0;
+  }
+  bool is_power_cut() const {
+    absl::MutexLock lock(&mu_);
+    return is_power_cut_;
   }
   Counts counts() const {
     absl::MutexLock lock(&mu_);
@@ -80,7 +85,6 @@ class RocksFaultyFileSystem::Disk {
   }
   IOStatus Read() {
     absl::MutexLock lock(&mu_);
-    if (!has_power_) return IOStatus::IOError("the power is off");
     if (rng_.Uniform() >= faults_.read_error_rate) return IOStatus::OK();
     ++counts_.num_read_errors;
     return IOStatus::IOError("a planted read error");
@@ -92,7 +96,7 @@ class RocksFaultyFileSystem::Disk {
     *num_written = num_bytes;
     IOStatus status = WriteLocked();
     if (!status.ok()) {
-      *num_written = has_power_ ? rng_.Below(num_bytes + 1) : 0;
+      *num_written = rng_.Below(num_bytes + 1);
     } else if (faults_.free_bytes.has_value() && *faults_.free_bytes < num_bytes) {
       *num_written = *faults_.free_bytes;
       ++counts_.num_refused_when_full;
@@ -132,28 +136,26 @@ class RocksFaultyFileSystem::Disk {
   std::shared_ptr<Content> Created(const std::string& path, const std::string& kept) {
     absl::MutexLock lock(&mu_);
     auto content = std::make_shared<Content>();
+    AddChange({Plain(path), "", kept, ContentOf(path)});
     contents_[Plain(path)] = content;
-    changes_[FolderOf(path)].push_back({path, "", kept, nullptr});
     return content;
   }
   void Linked(const std::string& from, const std::string& to) {
     absl::MutexLock lock(&mu_);
-    if (contents_.count(Plain(from))) contents_[Plain(to)] = contents_[Plain(from)];
-    changes_[FolderOf(to)].push_back({to, "", "", nullptr});
+    if (const auto content = ContentOf(from)) contents_[Plain(to)] = content;
+    AddChange({Plain(to), "", "", nullptr});
   }
   void Renamed(const std::string& from, const std::string& to, const std::string& kept) {
     absl::MutexLock lock(&mu_);
-    const auto moved = contents_.find(Plain(from));
-    const std::shared_ptr<Content> content = moved == contents_.end() ? nullptr : moved->second;
+    AddChange({Plain(to), Plain(from), kept, ContentOf(to)});
+    const std::shared_ptr<Content> content = ContentOf(from);
     contents_.erase(Plain(from));
     contents_.erase(Plain(to));
     if (content != nullptr) contents_[Plain(to)] = content;
-    changes_[FolderOf(to)].push_back({to, from, kept, content});
   }
   void Deleted(const std::string& path, const std::string& kept) {
     absl::MutexLock lock(&mu_);
-    const auto gone = contents_.find(Plain(path));
-    changes_[FolderOf(path)].push_back({path, "", kept, gone == contents_.end() ? nullptr : gone->second});
+    AddChange({Plain(path), "", kept, ContentOf(path)});
     contents_.erase(Plain(path));
   }
   void FolderSynced(const std::string& folder) {
@@ -175,77 +177,106 @@ class RocksFaultyFileSystem::Disk {
 
   absl::Status LoseUnsynced() {
     absl::MutexLock lock(&mu_);
+    URSA_CHECK(is_power_cut_) << "there was no power failure";
+    URSA_RETURN_IF_ERROR(survivors_);
+    std::error_code error;
+    fs::remove_all(store_folder_, error);
+    if (!error) fs::rename(SurvivorsFolder(), store_folder_, error);
+    if (error) return ErrnoStatus(error.value(), absl::StrCat("power failure: cannot replace ", store_folder_));
+    contents_.clear();
     for (auto& [folder, changes] : changes_) {
-      const size_t num_durable = rng_.Below(changes.size() + 1);
-      for (; changes.size() > num_durable; changes.pop_back()) {
-        URSA_RETURN_IF_ERROR(Undo(changes.back()));
-        ++counts_.num_undone_names;
-      }
       for (const Change& change : changes) Forget(change.kept);
     }
     changes_.clear();
-    for (const auto& [path, content] : contents_) {
-      std::error_code error;
-      const uint64_t size = fs::file_size(path, error);
-      if (error || content->durable_bytes >= size) continue;
-      const uint64_t unsynced = size - content->durable_bytes;
-      const uint64_t left = content->durable_bytes + (rng_.Below(3) == 0 ? 0 : rng_.Below(unsynced + 1));
-      fs::resize_file(path, left, error);
-      if (error) return ErrnoStatus(error.value(), absl::StrCat("power failure: cannot cut ", path));
-      counts_.num_lost_bytes += static_cast<int64_t>(size - left);
-    }
-    contents_.clear();
-    has_power_ = true;
-    num_calls_left_.reset();
+    is_power_cut_ = false;
     return absl::OkStatus();
   }
 
  private:
   // One change of a name that is not durable yet, with what takes it back.
   struct Change {
-    std::string path;                  // that names something else than before, or nothing any more
-    std::string from;                  // what was renamed had this name; else empty
-    std::string kept;                  // what `path` named before has this name now; empty: it named nothing
-    std::shared_ptr<Content> content;  // of what was renamed or deleted
+    std::string path;                       // that names something else than before, or nothing any more
+    std::string from;                       // what was renamed had this name; else empty
+    std::string kept;                       // what `path` named before has this name now; empty: it named nothing
+    std::shared_ptr<Content> kept_content;  // of that, if it is known
   };
 
   IOStatus WriteLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (num_calls_left_.has_value() && --*num_calls_left_ < 0) has_power_ = false;
-    if (!has_power_) return IOStatus::IOError("the power is off");
+    if (num_calls_left_ > 0 && --num_calls_left_ == 0) {
+      is_power_cut_ = true;
+      survivors_ = PutSurvivorsAside();
+    }
     if (rng_.Uniform() >= faults_.write_error_rate) return IOStatus::OK();
     ++counts_.num_write_errors;
     return IOStatus::IOError("a planted write error");
   }
 
+  std::string SurvivorsFolder() const { return scratch_folder_ + "/survivors"; }
+  std::string SurvivorOf(const std::string& path) const {
+    return absl::StrCat(SurvivorsFolder(), "/", fs::path(path).filename().string());
+  }
+
+  // Copies what is durable, and by chance some of what is not. Threads in the middle of a call have told what they do
+  // before they do it, or will tell it when it is done: either is a moment at which the power may fail.
+  absl::Status PutSurvivorsAside() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    std::error_code error;
+    fs::remove_all(SurvivorsFolder(), error);
+    if (!error) fs::create_directory(SurvivorsFolder(), error);
+    for (fs::directory_iterator it(store_folder_, error), end; !error && it != end; it.increment(error)) {
+      if (!it->is_regular_file()) continue;
+      const auto content = contents_.find(it->path().string());
+      URSA_RETURN_IF_ERROR(CopySurvivor(it->path().string(), it->path().string(),
+                                        content == contents_.end() ? nullptr : content->second.get()));
+    }
+    std::vector<Change>& changes = changes_[store_folder_];
+    for (size_t i = changes.size(), num_durable = rng_.Below(changes.size() + 1); i > num_durable && !error; --i) {
+      const Change& change = changes[i - 1];
+      ++counts_.num_undone_names;
+      if (!change.from.empty()) {
+        fs::rename(SurvivorOf(change.path), SurvivorOf(change.from), error);
+      } else {
+        fs::remove(SurvivorOf(change.path), error);
+      }
+      if (!change.kept.empty()) URSA_RETURN_IF_ERROR(CopySurvivor(change.kept, change.path, change.kept_content.get()));
+    }
+    return error ? ErrnoStatus(error.value(), "power failure: cannot put the survivors aside") : absl::OkStatus();
+  }
+
+  // What survives of the file `from`, which had the name `path`; all of it if nothing is known of its content.
+  absl::Status CopySurvivor(const std::string& from, const std::string& path, const Content* content)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    absl::StatusOr<std::string> bytes = ReadFile(from);
+    if (absl::IsNotFound(bytes.status())) return absl::OkStatus();  // it was just deleted
+    URSA_RETURN_IF_ERROR(bytes.status());
+    if (content != nullptr && content->durable_bytes < bytes->size()) {
+      const uint64_t unsynced = bytes->size() - content->durable_bytes;
+      const uint64_t lost = rng_.Below(3) == 0 ? unsynced : rng_.Below(unsynced + 1);
+      bytes->resize(bytes->size() - lost);
+      counts_.num_lost_bytes += static_cast<int64_t>(lost);
+    }
+    return WriteFileAtomically(SurvivorOf(path), *bytes);
+  }
+
+  std::shared_ptr<Content> ContentOf(const std::string& path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto found = contents_.find(Plain(path));
+    return found == contents_.end() ? nullptr : found->second;
+  }
+  void AddChange(Change change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    changes_[FolderOf(change.path)].push_back(std::move(change));
+  }
   void Forget(const std::string& kept) const {
     if (!kept.empty()) fs::remove(kept);
   }
 
-  absl::Status Undo(const Change& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    std::error_code error;
-    if (!change.from.empty()) {
-      fs::rename(change.path, change.from, error);
-      if (change.content != nullptr) contents_[Plain(change.from)] = change.content;
-      contents_.erase(Plain(change.path));
-    } else if (fs::exists(change.path)) {
-      fs::remove(change.path, error);
-      contents_.erase(Plain(change.path));
-    }
-    if (!error && !change.kept.empty()) {
-      fs::rename(change.kept, change.path, error);
-      if (change.from.empty() && change.content != nullptr) contents_[Plain(change.path)] = change.content;
-    }
-    return error ? ErrnoStatus(error.value(), absl::StrCat("power failure: cannot undo at ", change.path))
-                 : absl::OkStatus();
-  }
-
+  const std::string store_folder_;
   const std::string scratch_folder_;
   mutable absl::Mutex mu_;
   SeededRng rng_ ABSL_GUARDED_BY(mu_);
   Faults faults_ ABSL_GUARDED_BY(mu_);
   Counts counts_ ABSL_GUARDED_BY(mu_);
-  bool has_power_ ABSL_GUARDED_BY(mu_) = true;
-  std::optional<int64_t> num_calls_left_ ABSL_GUARDED_BY(mu_);  // until it goes, if it is to go
+  int64_t num_calls_left_ ABSL_GUARDED_BY(mu_) = 0;  // until the power fails; 0: it does not
+  bool is_power_cut_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status survivors_ ABSL_GUARDED_BY(mu_);  // whether they could be put aside
   int64_t num_kept_ ABSL_GUARDED_BY(mu_) = 0;
   // Of files written since the last power failure; all others are durable.
   std::map<std::string, std::shared_ptr<Content>> contents_ ABSL_GUARDED_BY(mu_);
@@ -453,8 +484,9 @@ class RocksFaultyFileSystem::FileSystem : public rocksdb::FileSystemWrapper {
   Disk& disk_;
 };
 
-RocksFaultyFileSystem::RocksFaultyFileSystem(uint64_t seed, const std::string& scratch_folder)
-    : disk_(std::make_unique<Disk>(seed, scratch_folder)),
+RocksFaultyFileSystem::RocksFaultyFileSystem(uint64_t seed, const std::string& store_folder,
+                                             const std::string& scratch_folder)
+    : disk_(std::make_unique<Disk>(seed, store_folder, scratch_folder)),
       file_system_(std::make_shared<FileSystem>(disk_.get())),
       env_(rocksdb::NewCompositeEnv(file_system_)) {}
 
@@ -463,6 +495,7 @@ RocksFaultyFileSystem::~RocksFaultyFileSystem() = default;
 rocksdb::Env* RocksFaultyFileSystem::env() { return env_.get(); }
 void RocksFaultyFileSystem::SetFaults(const Faults& faults) { disk_->SetFaults(faults); }
 void RocksFaultyFileSystem::CutPower(int64_t num_calls) { disk_->CutPower(num_calls); }
+bool RocksFaultyFileSystem::is_power_cut() const { return disk_->is_power_cut(); }
 absl::Status RocksFaultyFileSystem::LoseUnsynced() { return disk_->LoseUnsynced(); }
 RocksFaultyFileSystem::Counts RocksFaultyFileSystem::counts() const { return disk_->counts(); }
 

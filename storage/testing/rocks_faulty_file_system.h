@@ -19,13 +19,14 @@ namespace ursa {
 // A rocksdb::FileSystem over the real one: the files are real files, and what of them would survive a power failure is
 // kept beside them:
 //
-//   append --> written --sync of the file--> durable           create, rename, link, delete --> seen --sync of the
-//   folder--> durable
+//   append --> written --sync of the file--> durable
+//   create, rename, link, delete --> seen --sync of the folder--> durable
 //
-// A power failure (CutPower, then LoseUnsynced) takes what is not durable: of each file the unsynced tail is dropped or
-// cut at a random byte, whatever happens to the other files; of the changes of names in a folder a random number of the
-// last ones is undone, as a journal that was not yet written. What a file system may do beyond that (holes and zeros in
-// an unsynced tail) is not done.
+// A power failure takes what is not durable: of each file the unsynced tail is dropped or cut at a random byte,
+// whatever happens to the other files; of the changes of names in a folder a random number of the last ones is undone,
+// as a journal that was not yet written. What a file system may do beyond that (holes and zeros in an unsynced tail) is
+// not done. It comes in the middle of the store's work: what survives is put aside at that moment, the store goes on
+// with what will be thrown away, and LoseUnsynced gives its folder what was put aside.
 //
 // RocksDB's own log of information (LOG) goes past it. Thread-safe but for LoseUnsynced. Must outlive the store.
 class RocksFaultyFileSystem {
@@ -48,8 +49,9 @@ class RocksFaultyFileSystem {
     int64_t num_undone_names = 0;  // creations, renames, links, deletions
   };
 
-  // `scratch_folder` is made; it must be on the disk of the store's folder, and not in it.
-  RocksFaultyFileSystem(uint64_t seed, const std::string& scratch_folder);
+  // For a store in `store_folder`, which has no folders below it that matter. `scratch_folder` is made; it must be on
+  // the same disk.
+  RocksFaultyFileSystem(uint64_t seed, const std::string& store_folder, const std::string& scratch_folder);
   ~RocksFaultyFileSystem();
   RocksFaultyFileSystem(const RocksFaultyFileSystem&) = delete;
   RocksFaultyFileSystem& operator=(const RocksFaultyFileSystem&) = delete;
@@ -59,11 +61,12 @@ class RocksFaultyFileSystem {
 
   void SetFaults(const Faults& faults);
 
-  // From here on each call fails, until LoseUnsynced; or from `num_calls` calls that write from here on: in the middle
-  // of whatever the store does then.
-  void CutPower(int64_t num_calls = 0);
+  // The power fails at the `num_calls`-th call from here on that writes, 1 or more.
+  void CutPower(int64_t num_calls);
+  // Whether it has: what was acknowledged before this was false counts, what came later does not.
+  bool is_power_cut() const;
 
-  // Leaves on the disk what a power failure may leave, and gives the power back. No file may be open.
+  // Leaves in the store's folder what the power failure leaves, which must have come. The store must be closed.
   absl::Status LoseUnsynced();
 
   Counts counts() const;
