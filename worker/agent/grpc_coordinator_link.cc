@@ -125,8 +125,8 @@ class GrpcStream final : public CoordinatorLink::Stream,
       StartRead(&response_);
       return;
     }
-    // The server said its last word; what is still to be written goes nowhere. Without such a write nothing is canceled:
-    // that could overtake the server's status, and a refused token would look like a broken stream.
+    // The server said its last word; what is still to be written goes nowhere. Without such a write nothing is
+    // canceled: that could overtake the server's status, and a refused token would look like a broken stream.
     bool is_writing = false;
     {
       absl::MutexLock lock(&mu_);
