@@ -368,8 +368,10 @@ TEST_F(RocksFaultsTest, AFlippedBitIsDataLossAndNeverOtherBytes) {
     ASSERT_TRUE(iterator->status().ok() || absl::IsDataLoss(iterator->status())) << iterator->status();
     ASSERT_EQ(iterator->status().ok(), walked.size() == expected.size());
     for (const auto& [key, value] : walked) ASSERT_TRUE(value == expected[key]) << key;
+    // What RocksDB has kept in memory of a file's head may stay wrong until it is opened again; nothing on the disk is.
     disk_->SetFaults({});
-    ASSERT_EQ(Difference(Scan(*store_, {}), expected), "") << "it was the reading that was wrong";
+    ASSERT_NO_FATAL_FAILURE(Open());
+    ASSERT_EQ(Difference(Scan(*store_, {}), expected), "");
   }
   EXPECT_GT(disk_->counts().num_bit_flips, 30);
   EXPECT_GT(num_data_losses, 0);

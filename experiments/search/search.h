@@ -80,8 +80,8 @@ struct SearchTrial {
 // What trials there are and how long each trains, for a resolved recipe. Decisions depend on the recipe and the order
 // of facts alone: no clock, no generator with a state. Whoever stores the facts in their order, and after a restart
 // applies them again to a new Search, has the same Search, and has seen the same operations. So these rules, and the
-// draws of search_space.h, belong to the stored format: with others a search that is under way would take another course.
-// A value type; not thread-safe.
+// draws of search_space.h, belong to the stored format: with others a search that is under way would take another
+// course. A value type; not thread-safe.
 //
 //   create ---> training ---(1)---> waiting ---(2)---> training ... ---(3)---> closed
 //                  \---------------(4)----\---------------------------------------^
