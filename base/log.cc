@@ -5,11 +5,25 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace ursa {
+namespace {
+
+LogTaker& Taker() {
+  static LogTaker* const taker = new LogTaker();
+  return *taker;
+}
+
+}  // namespace
+
+void TakeLogLines(LogLevel least, LogTaker take) {
+  least_log_level = take ? least : LogLevel::kInfo;
+  Taker() = std::move(take);
+}
 
 LogLine::LogLine(LogLevel level, const char* file, int line) : level_(level) {
   const char* base_name = std::strrchr(file, '/');
@@ -19,6 +33,8 @@ LogLine::LogLine(LogLevel level, const char* file, int line) : level_(level) {
 }
 
 LogLine::~LogLine() {
+  if (Taker()) Taker()(level_, stream_.str());
+  if (Taker() && level_ != LogLevel::kFatal) return;
   stream_ << '\n';
   const std::string text = stream_.str();
   // One write, so that lines of several threads and processes do not mix; a full disk must not stop the program.

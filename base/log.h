@@ -2,7 +2,9 @@
 #ifndef URSA_BASE_LOG_H_
 #define URSA_BASE_LOG_H_
 
+#include <functional>
 #include <sstream>
+#include <string_view>
 
 namespace ursa {
 
@@ -27,18 +29,29 @@ struct LogVoidify {
   void operator&(std::ostream&) {}
 };
 
+// For tests that judge what is logged: lines of `least` and above go to `take` instead of standard error, others are
+// not even made; a null `take` undoes it. kFatal is always printed too. Of the whole process; not to be called while
+// another thread logs.
+using LogTaker = std::function<void(LogLevel level, std::string_view line)>;
+void TakeLogLines(LogLevel least, LogTaker take);
+
+inline LogLevel least_log_level = LogLevel::kInfo;  // set by TakeLogLines alone
+
 }  // namespace ursa
 
 // INFO: a state transition; WARNING: surprising but handled; ERROR: a human must look. One line, key=value.
-#define URSA_LOG(level) URSA_LOG_##level##_.stream()
-#define URSA_LOG_INFO_ ::ursa::LogLine(::ursa::LogLevel::kInfo, __FILE__, __LINE__)
-#define URSA_LOG_WARNING_ ::ursa::LogLine(::ursa::LogLevel::kWarning, __FILE__, __LINE__)
-#define URSA_LOG_ERROR_ ::ursa::LogLine(::ursa::LogLevel::kError, __FILE__, __LINE__)
-#define URSA_LOG_FATAL_ ::ursa::LogLine(::ursa::LogLevel::kFatal, __FILE__, __LINE__)
+#define URSA_LOG(level) URSA_LOG_##level##_
+#define URSA_LOG_INFO_ URSA_LOG_IF_ON_(::ursa::LogLevel::kInfo)
+#define URSA_LOG_WARNING_ URSA_LOG_IF_ON_(::ursa::LogLevel::kWarning)
+#define URSA_LOG_ERROR_ URSA_LOG_IF_ON_(::ursa::LogLevel::kError)
+#define URSA_LOG_FATAL_ ::ursa::LogLine(::ursa::LogLevel::kFatal, __FILE__, __LINE__).stream()
+#define URSA_LOG_IF_ON_(level)               \
+  level < ::ursa::least_log_level ? (void)0 \
+                                  : ::ursa::LogVoidify() & ::ursa::LogLine(level, __FILE__, __LINE__).stream()
 
 // Ends the process when `condition` is false: a bug of ours, never a condition of the world. On in production too.
 #define URSA_CHECK(condition) \
-  (condition) ? (void)0 : ::ursa::LogVoidify() & URSA_LOG_FATAL_.stream() << "check failed: " #condition " "
+  (condition) ? (void)0 : ::ursa::LogVoidify() & URSA_LOG_FATAL_ << "check failed: " #condition " "
 #define URSA_CHECK_OK(expression)                              \
   do {                                                         \
     const auto& ursa_check_status_ = (expression);             \

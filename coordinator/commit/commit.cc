@@ -158,6 +158,11 @@ bool Commit::Write(std::vector<Group> groups) {
   return true;
 }
 
+bool Commit::has_queued() const {
+  absl::MutexLock lock(&mu_);
+  return !queue_.empty();
+}
+
 uint64_t Commit::sequence() const {
   absl::MutexLock lock(&mu_);
   return sequence_;

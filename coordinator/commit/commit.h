@@ -59,6 +59,8 @@ class Commit {
   // Does what the committer thread would do now with all that is queued, until nothing is left. For simulation, when no
   // thread was started. Returns whether there was anything.
   bool RunQueued();
+  // Whether there is something for RunQueued to do.
+  bool has_queued() const;
 
   // Number of the newest applied, and the newest durable change.
   uint64_t sequence() const;

@@ -1,0 +1,121 @@
+// What must hold whatever happens; looked at after each event that could break it.
+#ifndef URSA_TESTS_SIMULATION_INVARIANTS_H_
+#define URSA_TESTS_SIMULATION_INVARIANTS_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "storage/kv_store.h"
+#include "tests/simulation/jobs.h"
+#include "tests/simulation/world.h"
+
+namespace ursa::sim {
+
+// A worker as the disk knows it.
+struct DurableWorker {
+  int32_t slots = 0;
+  bool lost = false;
+  bool drained = false;
+};
+
+// The durable truth, followed write by write, and judged by what the ranks know they did:
+//   - a job that has ended stays ended, no job vanishes, no request has two effects
+//   - no slot is given to two; nothing starts on a worker that is lost or drained, nor what is paused
+//   - a new epoch begins when all ranks of the older one are gone; epochs, restarts and checkpoints never go back
+//   - a checkpoint counts only if a rank of the present epoch made it, and its bytes are stored
+//   - a job is complete only if rank 0 of its present epoch said so
+//   - the audit log has no gap and its hashes are chained up to the head
+// The first that does not hold fails the world. Borrows the world.
+class Invariants {
+ public:
+  explicit Invariants(World* world) : world_(*world) {}
+  // `on_lost` is called when a worker has become lost, durably.
+  void SetOnLost(std::function<void(int64_t worker_id)> on_lost) { on_lost_ = std::move(on_lost); }
+
+  // A batch has become durable.
+  void OnDurable(const WriteBatch& batch);
+
+  // What ranks do, before anyone is told.
+  void OnCheckpointMade(const JobKey& key, int64_t epoch, int64_t step, const std::string& model_blob);
+  void OnCompleted(const JobKey& key, int64_t epoch) { completed_.emplace(key, epoch); }
+  // A rank goes on from a checkpoint.
+  void CheckResume(const JobKey& key, int64_t step, const std::string& model_blob);
+
+  const std::map<JobKey, Job>& jobs() const { return jobs_; }
+  const Job* FindJob(const JobKey& key) const;
+  const std::map<int64_t, DurableWorker>& workers() const { return workers_; }
+  // How many slots of a worker are taken.
+  int64_t NumPlaces(int64_t worker_id) const;
+  // When a job's record or its progress changed last.
+  absl::Time LastChange(const JobKey& key) const;
+  bool HasMetric(const std::string& metric_key) const { return metrics_.count(metric_key) > 0; }
+  // The kept answer to a request ("actor/request id"); null if there is none.
+  const std::string* FindAnswer(const std::string& request) const;
+  // Experiments by the name that their client gave them; 0: none.
+  int64_t FindByName(const std::string& name) const;
+
+  void Fail(std::string why) { world_.Fail(std::move(why)); }
+
+ private:
+  // What a batch touched, to be judged at its end.
+  struct Touched {
+    std::set<std::string> records;
+    std::vector<std::string> new_references;
+    std::vector<std::string> deleted_blobs;
+    std::vector<int64_t> lost_workers;
+    bool audit = false;
+  };
+
+  void OnRecord(std::string_view table, std::string_view id, std::string_view bytes, bool is_delete);
+  void ReplaceReading(const std::string& name, Reading reading);
+  void OnJob(const JobKey& key, Job job);
+  void CheckNewGang(const std::string& name, const Job& before, const Job& job);
+  void CheckCheckpoints(const std::string& name, const JobKey& key, const Job& before, const Job& job);
+  void CheckEnd(const std::string& name, const JobKey& key, const Job& before, const Job& job);
+  void OnWorker(std::string_view id, std::string_view bytes);
+  void OnProgress(std::string_view id, std::string_view bytes);
+  void OnAuditRow(std::string_view bytes);
+  void FinishBatch();
+
+  World& world_;
+  std::function<void(int64_t)> on_lost_;
+  Touched touched_;
+  std::unordered_map<std::string, Reading> readings_;  // by "table/id"
+  std::map<Place, std::string> places_;                // who has each
+  std::unordered_map<std::string, int64_t> references_;
+  std::unordered_set<std::string> blobs_;
+  std::unordered_set<std::string> metrics_;
+  std::map<JobKey, Job> jobs_;
+  std::map<JobKey, absl::Time> changed_;
+  std::map<JobKey, int64_t> progress_;
+  std::map<std::string, int64_t> names_;
+  std::map<int64_t, DurableWorker> workers_;
+  std::unordered_map<std::string, std::string> answers_;
+  int64_t audit_sequence_ = 0;
+  std::string audit_hash_;
+  std::pair<int64_t, std::string> audit_head_;
+
+  struct Made {
+    JobKey key;
+    int64_t step = 0;
+    std::set<int64_t> epochs;
+  };
+  std::unordered_map<std::string, Made> made_;  // checkpoints by their model's blob
+  std::set<std::pair<JobKey, int64_t>> completed_;
+};
+
+// Where two texts begin to differ, with some lines around it.
+std::string FirstDifference(const std::string& a, const std::string& b);
+
+}  // namespace ursa::sim
+
+#endif  // URSA_TESTS_SIMULATION_INVARIANTS_H_

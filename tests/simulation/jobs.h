@@ -1,0 +1,82 @@
+// The coordinator's records in the terms of the invariants: the one place that knows how storage/v1 spells them.
+#ifndef URSA_TESTS_SIMULATION_JOBS_H_
+#define URSA_TESTS_SIMULATION_JOBS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "ursa/storage/v1/records.pb.h"
+#include "ursa/v1/experiments.pb.h"
+
+namespace ursa::sim {
+
+// A trial of an experiment, as its task is named: {17, 2} is "t17.2".
+using JobKey = std::pair<int64_t, int64_t>;
+std::string ToString(const JobKey& key);
+std::optional<JobKey> ParseJob(const std::string& task_id);
+
+struct Checkpoint {
+  int64_t id = 0;
+  int64_t step = 0;
+  std::string model_blob;
+  std::string optimizer_blob;
+};
+
+// Whatever has a place on a worker: (worker, slot).
+using Place = std::pair<int64_t, int32_t>;
+
+struct Rank {
+  Place place;
+  bool gone = false;
+  worker::v1::TaskFinished::Outcome outcome = worker::v1::TaskFinished::OUTCOME_UNSPECIFIED;
+};
+
+struct Job {
+  v1::Experiment::State state = v1::Experiment::STATE_UNSPECIFIED;
+  bool is_pause_wanted = false;
+  int64_t epoch = 0;
+  int32_t restarts = 0;
+  int32_t max_restarts = 0;
+  int64_t num_ranks = 0;  // that it needs
+  std::string name;       // of its experiment, the client's
+  std::vector<Checkpoint> checkpoints;  // by step
+  // Of its gang; no ranks: none.
+  std::vector<Rank> ranks;
+  bool is_ending = false;     // the gang is no longer wanted
+  bool has_failed = false;    // for a reason of the job's own: counts as a restart
+  bool is_user_error = false;
+  std::string from_model_blob;
+  std::string from_optimizer_blob;
+
+  bool has_gang() const { return !ranks.empty(); }
+  bool has_ended() const;
+  int64_t latest_step() const { return checkpoints.empty() ? -1 : checkpoints.back().step; }
+};
+
+// A stored record; one that cannot be parsed ends the process.
+template <typename Record>
+Record Parse(std::string_view bytes) {
+  Record record;
+  URSA_CHECK(record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) << "a record cannot be parsed";
+  return record;
+}
+
+// A record as the checks see it: what it occupies and refers to.
+struct Reading {
+  std::optional<std::pair<JobKey, Job>> job;
+  std::vector<Place> places;       // that an auxiliary task takes
+  std::vector<std::string> blobs;  // that must be there
+};
+
+// Reads a record of any table; nothing for those that no check looks at.
+Reading ReadRecord(std::string_view table, std::string_view bytes);
+
+}  // namespace ursa::sim
+
+#endif  // URSA_TESTS_SIMULATION_JOBS_H_

@@ -1,0 +1,130 @@
+#include "tests/simulation/promises.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/ids.h"
+#include "storage/keys.h"
+
+namespace ursa::sim {
+
+using worker::v1::ConnectRequest;
+using worker::v1::ConnectResponse;
+using worker::v1::TaskEvent;
+
+void Promises::OnHeard(const StreamName& stream, const ConnectRequest& message) {
+  Agent& agent = agents_[stream.host];
+  if (stream.agent_incarnation > agent.incarnation) {
+    agent = Agent();
+    agent.incarnation = stream.agent_incarnation;
+  }
+  if (stream.agent_incarnation != agent.incarnation) return;
+  if (stream.stream_id == agent.stream_id) Hear(&agent);
+  if (!message.has_events()) return;
+  std::vector<Effect>& effects = agent.effects[message.events().sequence()];
+  effects.clear();
+  for (const worker::v1::StampedEvent& stamped : message.events().events()) {
+    const auto job = ParseJob(stamped.task_id());
+    if (!job) continue;
+    const TaskEvent& event = stamped.event();
+    Effect effect{*job, stamped.epoch(), stamped.rank(), event.event_case(), event.checkpoint().step(), ""};
+    if (event.has_metrics() && event.metrics().points_size() > 0) {
+      const auto& point = event.metrics().points(event.metrics().points_size() - 1);
+      effect.metric_key =
+          MetricKey({static_cast<uint64_t>(job->first), static_cast<uint32_t>(job->second)}, point.name(),
+                    static_cast<uint64_t>(point.step()));
+    }
+    effects.push_back(std::move(effect));
+  }
+}
+
+void Promises::Hear(Agent* agent) {
+  if (world_.now() - agent->last_heard >= lease_ * 0.99) agent->last_silence = world_.now();
+  agent->last_heard = world_.now();
+}
+
+void Promises::OnTold(const StreamName& stream, const ConnectResponse& message) {
+  Agent& agent = agents_[stream.host];
+  if (message.has_desired()) return OnOrders(message.desired());
+  if (stream.agent_incarnation != agent.incarnation) return;
+  if (message.has_welcome()) {
+    agent.stream_id = stream.stream_id;
+    agent.worker_id = WorkerId::Parse(message.welcome().worker_id()).value_or(WorkerId()).number();
+    Hear(&agent);
+    hosts_[agent.worker_id] = stream.host;
+    if (invariants_.workers().count(agent.worker_id) == 0) {
+      invariants_.Fail(absl::StrCat("w", agent.worker_id, ": is welcomed before it is durable"));
+    }
+  } else if (message.has_ack()) {
+    const auto end = agent.effects.upper_bound(message.ack().sequence());
+    for (auto it = agent.effects.begin(); it != end; it = agent.effects.erase(it)) {
+      for (const Effect& effect : it->second) CheckEffect(effect);
+    }
+  }
+}
+
+void Promises::OnOrders(const worker::v1::DesiredState& desired) {
+  for (const worker::v1::TaskOrder& order : desired.orders()) {
+    const auto key = ParseJob(order.assignment().task_id());
+    const Job* job = key ? invariants_.FindJob(*key) : nullptr;
+    if (key && (job == nullptr || job->epoch < order.assignment().epoch())) {
+      invariants_.Fail(absl::StrCat(ToString(*key), ": epoch ", order.assignment().epoch(),
+                                    " is ordered before it is durable"));
+    }
+  }
+}
+
+void Promises::CheckEffect(const Effect& effect) {
+  const Job* job = invariants_.FindJob(effect.job);
+  if (job == nullptr || job->epoch != effect.epoch || !job->has_gang() || job->is_ending) return;
+  const Rank& rank = job->ranks[static_cast<size_t>(effect.rank)];
+  const std::string subject = absl::StrCat(ToString(effect.job), " rank ", effect.rank, " epoch ", effect.epoch, ": ");
+  if (effect.kind == TaskEvent::kExited && !rank.gone) {
+    invariants_.Fail(absl::StrCat(subject, "its end is acknowledged, but not durable"));
+  }
+  if (rank.gone) return;
+  if (effect.kind == TaskEvent::kCheckpoint && job->latest_step() < effect.step) {
+    invariants_.Fail(absl::StrCat(subject, "its checkpoint at step ", effect.step, " is acknowledged, but not durable"));
+  }
+  if (effect.kind == TaskEvent::kFinished && rank.outcome == worker::v1::TaskFinished::OUTCOME_UNSPECIFIED) {
+    invariants_.Fail(absl::StrCat(subject, "its outcome is acknowledged, but not durable"));
+  }
+  if (effect.kind == TaskEvent::kMetrics && !effect.metric_key.empty() && !invariants_.HasMetric(effect.metric_key)) {
+    invariants_.Fail(absl::StrCat(subject, "a metric point is acknowledged, but not durable"));
+  }
+}
+
+void Promises::CheckExperiment(const v1::Experiment& experiment) {
+  const int64_t id = ExperimentId::Parse(experiment.experiment_id()).value_or(ExperimentId()).number();
+  const Job* job = invariants_.FindJob({id, 1});
+  const bool is_at_end = experiment.state() == v1::Experiment::STATE_COMPLETED ||
+                         experiment.state() == v1::Experiment::STATE_CANCELED ||
+                         experiment.state() == v1::Experiment::STATE_ERROR;
+  if (job == nullptr || (is_at_end && job->state != experiment.state())) {
+    invariants_.Fail(absl::StrCat("e", id, ": is shown as ", v1::Experiment::State_Name(experiment.state()),
+                                  " before that is durable"));
+  }
+}
+
+void Promises::OnRestart() {
+  for (auto& [host, agent] : agents_) {
+    agent.effects.clear();
+    agent.stream_id = 0;
+    agent.last_heard = absl::InfinitePast();
+  }
+}
+
+void Promises::OnLost(int64_t worker_id) {
+  const auto host = hosts_.find(worker_id);
+  if (host == hosts_.end()) return;
+  const Agent& agent = agents_[host->second];
+  // It may have been decided some time before it is durable, and the worker heard of since.
+  if (agent.worker_id != worker_id || world_.now() - agent.last_heard >= lease_ * 0.99 ||
+      world_.now() - agent.last_silence < absl::Seconds(10)) {
+    return;
+  }
+  invariants_.Fail(absl::StrCat("w", worker_id, ": is lost, but was heard of ",
+                                absl::FormatDuration(world_.now() - agent.last_heard), " ago"));
+}
+
+}  // namespace ursa::sim
