@@ -45,9 +45,8 @@ inline LogLevel least_log_level = LogLevel::kInfo;  // set by TakeLogLines alone
 #define URSA_LOG_WARNING_ URSA_LOG_IF_ON_(::ursa::LogLevel::kWarning)
 #define URSA_LOG_ERROR_ URSA_LOG_IF_ON_(::ursa::LogLevel::kError)
 #define URSA_LOG_FATAL_ ::ursa::LogLine(::ursa::LogLevel::kFatal, __FILE__, __LINE__).stream()
-#define URSA_LOG_IF_ON_(level)               \
-  level < ::ursa::least_log_level ? (void)0 \
-                                  : ::ursa::LogVoidify() & ::ursa::LogLine(level, __FILE__, __LINE__).stream()
+#define URSA_LOG_IF_ON_(level) \
+  level < ::ursa::least_log_level ? (void)0 : ::ursa::LogVoidify() & ::ursa::LogLine(level, __FILE__, __LINE__).stream()
 
 // Ends the process when `condition` is false: a bug of ours, never a condition of the world. On in production too.
 #define URSA_CHECK(condition) \

@@ -52,7 +52,8 @@ class Disk : public KvStore {
 
   // The process that uses it is dying: nothing that it still writes counts.
   void Freeze() { is_frozen_ = true; }
-  // Its process has died, perhaps with the machine: then of what was not synced some writes are forgotten, latest first.
+  // Its process has died, perhaps with the machine: then of what was not synced some writes are forgotten, latest
+  // first.
   void Crash();
   // Ends what fails.
   void Heal();

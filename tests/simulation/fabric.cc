@@ -14,11 +14,10 @@ Gang::Gang(Fabric* fabric, const Options& options)
 
 void Gang::Join(int64_t rank, GangMember* member) {
   if (is_over_) {
-    world_.In(world_.Between(absl::ZeroDuration(), fabric_.options().notice_most),
-              [self = shared_from_this(), rank] {
-                const auto it = self->members_.find(rank);
-                if (it != self->members_.end()) it->second->OnPeerLost();
-              });
+    world_.In(world_.Between(absl::ZeroDuration(), fabric_.options().notice_most), [self = shared_from_this(), rank] {
+      const auto it = self->members_.find(rank);
+      if (it != self->members_.end()) it->second->OnPeerLost();
+    });
   }
   members_[rank] = member;
   if (++num_joined_ == options_.world_size && !is_over_) ScheduleStep();
@@ -36,16 +35,16 @@ void Gang::Leave(int64_t rank) {
   }
 }
 
-void Gang::End(bool stopped) {
+void Gang::End(worker::v1::TaskFinished::Outcome outcome) {
   is_over_ = true;
   const std::map<int64_t, GangMember*> members = members_;
   for (const auto& [rank, member] : members) {
-    if (members_.count(rank) > 0) member->OnGangEnd(stopped);
+    if (members_.count(rank) > 0) member->OnGangEnd(outcome);
   }
 }
 
 void Gang::KillIfHung() {
-  if (is_hung_ && !members_.empty()) members_.begin()->second->OnFault(RankFault::kOutOfMemory);
+  if (is_hung_ && !members_.empty()) members_.begin()->second->OnFault(RankFault::kKilled);
 }
 
 void Gang::ScheduleStep() {
@@ -72,8 +71,9 @@ void Gang::Step() {
       return it->second->OnFault(RankFault::kHang);
     }
     world_.Count(Fault::kTaskFailed);
-    constexpr RankFault kFaults[] = {RankFault::kCrash, RankFault::kOutOfMemory, RankFault::kFailure};
-    return it->second->OnFault(kFaults[world_.Below(3)]);
+    constexpr RankFault kFaults[] = {RankFault::kCrash,       RankFault::kKilled,    RankFault::kFailure,
+                                     RankFault::kOutOfMemory, RankFault::kNotFinite, RankFault::kHardware};
+    return it->second->OnFault(kFaults[world_.Below(6)]);
   }
   members_.begin()->second->OnStep(step_, stop);
 }

@@ -10,11 +10,20 @@
 
 #include "absl/time/time.h"
 #include "tests/simulation/world.h"
+#include "ursa/worker/v1/task.pb.h"
 
 namespace ursa::sim {
 
 // What fails in a rank by itself.
-enum class RankFault { kNone, kCrash, kOutOfMemory, kFailure, kHang };
+enum class RankFault {
+  kCrash,
+  kKilled,
+  kFailure,      // says that it failed, and not why
+  kOutOfMemory,  // says so; the others likewise
+  kNotFinite,
+  kHardware,
+  kHang,
+};
 
 // A rank, as its gang sees it.
 class GangMember {
@@ -25,7 +34,7 @@ class GangMember {
   // All have done a step. To rank 0 alone; it answers with Gang::Continue or Gang::End.
   virtual void OnStep(int64_t step, bool stop) = 0;
   // The work is done, or was stopped.
-  virtual void OnGangEnd(bool stopped) = 0;
+  virtual void OnGangEnd(worker::v1::TaskFinished::Outcome outcome) = 0;
   // Its collective throws: a peer is gone.
   virtual void OnPeerLost() = 0;
   virtual void OnFault(RankFault fault) = 0;
@@ -45,7 +54,7 @@ class Gang : public std::enable_shared_from_this<Gang> {
   // It has died or leaves. Peers see it a little later, unless the work was done.
   void Leave(int64_t rank);
   void Continue() { ScheduleStep(); }
-  void End(bool stopped);
+  void End(worker::v1::TaskFinished::Outcome outcome);
   void KillIfHung();
 
  private:
@@ -69,11 +78,11 @@ class Fabric {
   struct Options {
     absl::Duration step_least = absl::Milliseconds(50);
     absl::Duration step_most = absl::Milliseconds(500);
-    double fault_share = 0;           // of steps in which a rank fails
-    double hang_share = 0;            // of those: it hangs instead
-    double ignored_stop_share = 0;    // of gangs that do not stop when told
+    double fault_share = 0;                                // of steps in which a rank fails
+    double hang_share = 0;                                 // of those: it hangs instead
+    double ignored_stop_share = 0;                         // of gangs that do not stop when told
     absl::Duration notice_most = absl::Milliseconds(200);  // until peers see a death
-    bool bit_equal = true;            // a step gives the same bits at every epoch
+    bool bit_equal = true;                                 // a step gives the same bits at every epoch
   };
 
   Fabric(World* world, const Options& options) : world_(*world), options_(options) {}

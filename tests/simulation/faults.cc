@@ -68,7 +68,8 @@ void Faults::AddCoordinatorFaults() {
     }
     coordinator.Crash(downtime());
   });
-  Add(absl::Seconds(40), [this, &coordinator, downtime] { coordinator.DieAtSending(world_.Between(1, 30), downtime()); });
+  Add(absl::Seconds(40),
+      [this, &coordinator, downtime] { coordinator.DieAtSending(world_.Between(1, 30), downtime()); });
   Add(absl::Seconds(60), [this] { disk_.FailNextWrite(false); });
   Add(absl::Seconds(60), [this] { disk_.FailNextWrite(true); });
   Add(absl::Seconds(120), [this] { disk_.Fill(Some(absl::Seconds(20)), world_.Chance(0.3)); });

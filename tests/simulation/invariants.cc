@@ -12,8 +12,6 @@
 namespace ursa::sim {
 namespace {
 
-namespace records = ::ursa::storage::v1;
-
 int64_t ToNumber(std::string_view text) {
   int64_t number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);
@@ -65,15 +63,12 @@ void Invariants::OnRecord(std::string_view table, std::string_view id, std::stri
   if (!is_delete) reading = ReadRecord(table, bytes);
   if (reading.job) {
     OnJob(reading.job->first, std::move(reading.job->second));
-    const Job& job = jobs_[reading.job->first];
-    for (const Rank& rank : job.ranks) {
-      if (!rank.gone) reading.places.push_back(rank.place);
-    }
-    reading.job.reset();
+  } else if (reading.experiment) {
+    OnExperiment(reading.experiment->first, std::move(reading.experiment->second));
   } else if (is_delete && readings_.count(name) > 0 && (table == "experiment" || table == "trial")) {
     Fail(absl::StrCat(name, ": an acknowledged job has vanished"));
   } else if (table == "worker") {
-    OnWorker(id, bytes);
+    OnWorkerRecord(id, bytes);
   } else if (table == "progress") {
     OnProgress(id, bytes);
   } else if (table == "request") {
@@ -111,27 +106,36 @@ void Invariants::ReplaceReading(const std::string& name, Reading reading) {
   known = std::move(reading);
 }
 
+void Invariants::OnExperiment(int64_t id, Experiment experiment) {
+  Experiment& known = experiments_[id];
+  if (known.state == v1::Experiment::STATE_UNSPECIFIED) {
+    const auto [named, is_new] = names_.emplace(experiment.name, id);
+    if (!is_new) Fail(absl::StrCat("e", id, ": its request has made e", named->second, " before"));
+  }
+  if (IsEnd(known.state) && experiment.state != known.state) {
+    Fail(absl::StrCat("e", id, ": had ended as ", v1::Experiment::State_Name(known.state), ", is now ",
+                      v1::Experiment::State_Name(experiment.state)));
+  }
+  known = std::move(experiment);
+}
+
 void Invariants::OnJob(const JobKey& key, Job job) {
   const std::string name = ToString(key);
   static const Job* const kNone = new Job();
   const auto it = jobs_.find(key);
   const Job& before = it == jobs_.end() ? *kNone : it->second;
-  if (&before == kNone) {
-    const auto [named, is_new] = names_.emplace(job.name, key.first);
-    if (!is_new && named->second != key.first) {
-      Fail(absl::StrCat(name, ": one request has made two experiments, e", named->second, " and e", key.first));
-    }
-  }
   if (before.has_ended() && job.state != before.state) {
     Fail(absl::StrCat(name, ": had ended as ", v1::Experiment::State_Name(before.state), ", is now ",
                       v1::Experiment::State_Name(job.state)));
   }
   if (job.epoch < before.epoch) Fail(absl::StrCat(name, ": epoch went from ", before.epoch, " to ", job.epoch));
-  if (job.restarts < before.restarts || job.restarts > job.max_restarts) {
-    Fail(absl::StrCat(name, ": restarts went from ", before.restarts, " to ", job.restarts, " of at most ",
-                      job.max_restarts));
+  if (job.restarts < before.restarts) {
+    Fail(absl::StrCat(name, ": restarts went from ", before.restarts, " to ", job.restarts));
   }
-  if (job.has_gang() && (job.epoch != before.epoch || !before.has_gang())) CheckNewGang(name, before, job);
+  if (job.reason.find("is not stored") != std::string::npos) {
+    Fail(absl::StrCat(name, ": a checkpoint is refused although its bytes were brought: ", job.reason));
+  }
+  if (job.has_gang() && (job.epoch != before.epoch || !before.has_gang())) CheckNewGang(name, key, before, job);
   CheckCheckpoints(name, key, before, job);
   if (job.has_ended() && !before.has_ended()) CheckEnd(name, key, before, job);
   world_.Trace(v1::Experiment::State_Name(job.state).c_str(), key.first, job.epoch, job.latest_step());
@@ -139,20 +143,20 @@ void Invariants::OnJob(const JobKey& key, Job job) {
   changed_[key] = world_.now();
 }
 
-void Invariants::CheckNewGang(const std::string& name, const Job& before, const Job& job) {
+void Invariants::CheckNewGang(const std::string& name, const JobKey& key, const Job& before, const Job& job) {
   if (before.has_gang()) Fail(absl::StrCat(name, ": epoch ", job.epoch, " begins while ", before.epoch, " has a gang"));
   if (job.epoch <= before.epoch) Fail(absl::StrCat(name, ": a gang begins at the old epoch ", job.epoch));
-  if (job.is_pause_wanted) Fail(absl::StrCat(name, ": is started although it is paused"));
+  if (experiments_[key.first].is_pause_wanted) Fail(absl::StrCat(name, ": is started although it is paused"));
   if (job.has_ended()) Fail(absl::StrCat(name, ": is started although it has ended"));
-  if (static_cast<int64_t>(job.ranks.size()) != job.num_ranks) {
-    Fail(absl::StrCat(name, ": needs ", job.num_ranks, " ranks, is started with ", job.ranks.size()));
+  if (static_cast<int64_t>(job.ranks.size()) != job.slots) {
+    Fail(absl::StrCat(name, ": needs ", job.slots, " slots, is started with ", job.ranks.size()));
   }
   for (const Rank& rank : job.ranks) {
     const auto worker = workers_.find(rank.place.first);
-    if (worker == workers_.end() || worker->second.lost || worker->second.drained ||
+    if (worker == workers_.end() || worker->second.lost || worker->second.is_closed ||
         rank.place.second >= worker->second.slots) {
       Fail(absl::StrCat(name, ": is started on slot ", rank.place.second, " of w", rank.place.first,
-                        ", which is lost, drained or has no such slot"));
+                        ", which is lost, closed or has no such slot"));
     }
   }
 }
@@ -176,19 +180,21 @@ void Invariants::CheckCheckpoints(const std::string& name, const JobKey& key, co
 }
 
 void Invariants::CheckEnd(const std::string& name, const JobKey& key, const Job& before, const Job& job) {
+  const Experiment& experiment = experiments_[key.first];
+  // A search ends trials as it sees fit.
+  if (experiment.is_search) return;
   if (job.state == v1::Experiment::STATE_COMPLETED && completed_.count({key, job.epoch}) == 0) {
     Fail(absl::StrCat(name, ": is complete, but rank 0 of epoch ", job.epoch, " did not say so"));
   }
-  if (job.state == v1::Experiment::STATE_ERROR && !before.is_user_error && !job.is_user_error &&
-      job.restarts < job.max_restarts) {
-    // The end of a gang of one rank may be one write: then the error's kind is not seen here.
-    if (before.ranks.size() > 1) {
-      Fail(absl::StrCat(name, ": is given up after ", job.restarts, " of ", job.max_restarts, " restarts"));
-    }
+  // The end of a gang of one rank may be one write: then the kind of its failure is not seen.
+  if (job.state == v1::Experiment::STATE_ERROR && !before.has_lasting_failure && before.ranks.size() > 1 &&
+      job.restarts < experiment.max_restarts) {
+    Fail(absl::StrCat(name, ": is given up after ", job.restarts, " of ", experiment.max_restarts,
+                      " restarts: ", job.reason));
   }
 }
 
-void Invariants::OnWorker(std::string_view id, std::string_view bytes) {
+void Invariants::OnWorkerRecord(std::string_view id, std::string_view bytes) {
   const int64_t number = ToNumber(id);
   if (bytes.empty()) {
     workers_.erase(number);
@@ -198,7 +204,9 @@ void Invariants::OnWorker(std::string_view id, std::string_view bytes) {
   DurableWorker& worker = workers_[number];
   if (record.lost()) touched_.lost_workers.push_back(number);
   if (record.lost() && !worker.lost && on_lost_) on_lost_(number);
-  worker = {record.slots(), record.lost(), record.drained()};
+  const bool was_closed = worker.is_closed;
+  worker = {record.slots(), record.lost(), record.drained() || !record.set_aside().empty()};
+  if (worker.is_closed && !was_closed && !record.drained() && on_set_aside_) on_set_aside_(number);
 }
 
 void Invariants::OnProgress(std::string_view id, std::string_view bytes) {
@@ -284,11 +292,6 @@ absl::Time Invariants::LastChange(const JobKey& key) const {
 const std::string* Invariants::FindAnswer(const std::string& request) const {
   const auto it = answers_.find(request);
   return it == answers_.end() ? nullptr : &it->second;
-}
-
-int64_t Invariants::FindByName(const std::string& name) const {
-  const auto it = names_.find(name);
-  return it == names_.end() ? 0 : it->second;
 }
 
 std::string FirstDifference(const std::string& a, const std::string& b) {

@@ -24,7 +24,7 @@ namespace ursa::sim {
 struct DurableWorker {
   int32_t slots = 0;
   bool lost = false;
-  bool drained = false;
+  bool is_closed = false;  // drained, or set aside: gets nothing new
 };
 
 // The durable truth, followed write by write, and judged by what the ranks know they did:
@@ -38,8 +38,12 @@ struct DurableWorker {
 class Invariants {
  public:
   explicit Invariants(World* world) : world_(*world) {}
-  // `on_lost` is called when a worker has become lost, durably.
-  void SetOnLost(std::function<void(int64_t worker_id)> on_lost) { on_lost_ = std::move(on_lost); }
+  // Called when a worker has become lost, and when it has been set aside, durably.
+  using OnWorker = std::function<void(int64_t worker_id)>;
+  void SetOnWorker(OnWorker on_lost, OnWorker on_set_aside) {
+    on_lost_ = std::move(on_lost);
+    on_set_aside_ = std::move(on_set_aside);
+  }
 
   // A batch has become durable.
   void OnDurable(const WriteBatch& batch);
@@ -52,6 +56,7 @@ class Invariants {
 
   const std::map<JobKey, Job>& jobs() const { return jobs_; }
   const Job* FindJob(const JobKey& key) const;
+  const std::map<int64_t, Experiment>& experiments() const { return experiments_; }
   const std::map<int64_t, DurableWorker>& workers() const { return workers_; }
   // How many slots of a worker are taken.
   int64_t NumPlaces(int64_t worker_id) const;
@@ -60,8 +65,6 @@ class Invariants {
   bool HasMetric(const std::string& metric_key) const { return metrics_.count(metric_key) > 0; }
   // The kept answer to a request ("actor/request id"); null if there is none.
   const std::string* FindAnswer(const std::string& request) const;
-  // Experiments by the name that their client gave them; 0: none.
-  int64_t FindByName(const std::string& name) const;
 
   void Fail(std::string why) { world_.Fail(std::move(why)); }
 
@@ -77,23 +80,26 @@ class Invariants {
 
   void OnRecord(std::string_view table, std::string_view id, std::string_view bytes, bool is_delete);
   void ReplaceReading(const std::string& name, Reading reading);
+  void OnExperiment(int64_t id, Experiment experiment);
   void OnJob(const JobKey& key, Job job);
-  void CheckNewGang(const std::string& name, const Job& before, const Job& job);
+  void CheckNewGang(const std::string& name, const JobKey& key, const Job& before, const Job& job);
   void CheckCheckpoints(const std::string& name, const JobKey& key, const Job& before, const Job& job);
   void CheckEnd(const std::string& name, const JobKey& key, const Job& before, const Job& job);
-  void OnWorker(std::string_view id, std::string_view bytes);
+  void OnWorkerRecord(std::string_view id, std::string_view bytes);
   void OnProgress(std::string_view id, std::string_view bytes);
   void OnAuditRow(std::string_view bytes);
   void FinishBatch();
 
   World& world_;
-  std::function<void(int64_t)> on_lost_;
+  OnWorker on_lost_;
+  OnWorker on_set_aside_;
   Touched touched_;
   std::unordered_map<std::string, Reading> readings_;  // by "table/id"
   std::map<Place, std::string> places_;                // who has each
   std::unordered_map<std::string, int64_t> references_;
   std::unordered_set<std::string> blobs_;
   std::unordered_set<std::string> metrics_;
+  std::map<int64_t, Experiment> experiments_;
   std::map<JobKey, Job> jobs_;
   std::map<JobKey, absl::Time> changed_;
   std::map<JobKey, int64_t> progress_;

@@ -1,54 +1,67 @@
 #include "tests/simulation/jobs.h"
 
 #include "absl/strings/str_cat.h"
-#include "base/ids.h"
+#include "coordinator/state/task_name.h"
 
 namespace ursa::sim {
 namespace {
 
-namespace records = ::ursa::storage::v1;
+using worker::v1::TaskFinished;
 
 void AddBlob(const std::string& hash, std::vector<std::string>* blobs) {
   if (!hash.empty()) blobs->push_back(hash);
 }
 
-Job ToJob(const records::ExperimentRecord& record) {
-  Job job;
+bool IsLasting(const records::Rank& rank) {
+  return rank.outcome() == TaskFinished::OUTCOME_USER_ERROR || rank.cause() == TaskFinished::CAUSE_NOT_FINITE ||
+         rank.cause() == TaskFinished::CAUSE_BAD_DATA;
+}
+
+void AddGang(const records::Gang& gang, Reading* reading) {
+  Job& job = reading->job->second;
+  for (const records::Rank& rank : gang.ranks()) {
+    job.ranks.push_back({{rank.worker_id(), rank.slot()}, rank.gone(), rank.outcome()});
+    if (!rank.gone()) reading->places.push_back(job.ranks.back().place);
+    job.has_lasting_failure |= IsLasting(rank);
+  }
+  job.is_ending = gang.phase() == records::Gang::PHASE_ENDING;
+  job.from_model_blob = gang.model_blob();
+  job.from_optimizer_blob = gang.optimizer_blob();
+  AddBlob(job.from_model_blob, &reading->blobs);
+  AddBlob(job.from_optimizer_blob, &reading->blobs);
+}
+
+Reading ReadTrial(std::string_view bytes) {
+  const auto record = Parse<records::TrialRecord>(bytes);
+  Reading reading;
+  reading.job.emplace(JobKey(record.experiment_id(), record.number()), Job());
+  Job& job = reading.job->second;
   job.state = record.state();
-  job.is_pause_wanted = record.wanted() == records::ExperimentRecord::WANTED_PAUSE;
+  job.reason = record.reason();
+  job.waits_for_search = record.waits_for_search();
   job.epoch = record.epoch();
   job.restarts = record.restarts();
-  job.max_restarts = record.spec().max_restarts();
-  job.num_ranks = record.spec().resources().slots_per_trial();
-  job.name = record.spec().name();
+  job.slots = record.demand().slots();
   for (const records::CheckpointRecord& checkpoint : record.checkpoints()) {
     job.checkpoints.push_back(
         {checkpoint.id(), checkpoint.step(), checkpoint.model_blob(), checkpoint.optimizer_blob()});
+    AddBlob(checkpoint.model_blob(), &reading.blobs);
+    AddBlob(checkpoint.optimizer_blob(), &reading.blobs);
   }
-  if (!record.has_gang()) return job;
-  const records::Gang& gang = record.gang();
-  for (const records::Rank& rank : gang.ranks()) {
-    job.ranks.push_back({{rank.worker_id(), rank.slot()}, rank.gone(), rank.outcome()});
-  }
-  job.is_ending = gang.phase() == records::Gang::PHASE_ENDING;
-  job.is_user_error = gang.user_error();
-  job.has_failed = !gang.failure().empty() && !gang.uncounted();
-  job.from_model_blob = gang.model_blob();
-  job.from_optimizer_blob = gang.optimizer_blob();
-  return job;
+  if (record.has_gang()) AddGang(record.gang(), &reading);
+  return reading;
 }
 
 Reading ReadExperiment(std::string_view bytes) {
   const auto record = Parse<records::ExperimentRecord>(bytes);
+  Experiment experiment;
+  experiment.state = record.state();
+  experiment.name = record.spec().name();
+  experiment.is_pause_wanted = record.wanted() == records::ExperimentRecord::WANTED_PAUSE;
+  experiment.is_search = record.spec().has_searcher();
+  experiment.max_restarts = record.spec().max_restarts();
   Reading reading;
-  reading.job.emplace(JobKey(record.id(), 1), ToJob(record));
-  const Job& job = reading.job->second;
-  for (const Checkpoint& checkpoint : job.checkpoints) {
-    AddBlob(checkpoint.model_blob, &reading.blobs);
-    AddBlob(checkpoint.optimizer_blob, &reading.blobs);
-  }
-  AddBlob(job.from_model_blob, &reading.blobs);
-  AddBlob(job.from_optimizer_blob, &reading.blobs);
+  reading.experiment.emplace(record.id(), std::move(experiment));
   return reading;
 }
 
@@ -56,13 +69,9 @@ Reading ReadExperiment(std::string_view bytes) {
 
 std::string ToString(const JobKey& key) { return absl::StrCat("t", key.first, ".", key.second); }
 
-std::optional<JobKey> ParseJob(const std::string& task_id) {
-  const size_t dot = task_id.find('.');
-  if (dot == std::string::npos || task_id[0] != 't') return std::nullopt;
-  return JobKey(std::stoll(task_id.substr(1, dot - 1)), std::stoll(task_id.substr(dot + 1)));
-}
+std::optional<JobKey> ParseJob(const std::string& task_id) { return ParseTaskName(task_id); }
 
-bool Job::has_ended() const {
+bool IsEnd(v1::Experiment::State state) {
   return state == v1::Experiment::STATE_COMPLETED || state == v1::Experiment::STATE_CANCELED ||
          state == v1::Experiment::STATE_ERROR;
 }
@@ -70,6 +79,7 @@ bool Job::has_ended() const {
 Reading ReadRecord(std::string_view table, std::string_view bytes) {
   Reading reading;
   if (table == "experiment") return ReadExperiment(bytes);
+  if (table == "trial") return ReadTrial(bytes);
   if (table == "aux") {
     const auto record = Parse<records::AuxTaskRecord>(bytes);
     if (record.worker_id() != 0 && record.slot() >= 0) reading.places.emplace_back(record.worker_id(), record.slot());

@@ -21,6 +21,8 @@ using JobKey = std::pair<int64_t, int64_t>;
 std::string ToString(const JobKey& key);
 std::optional<JobKey> ParseJob(const std::string& task_id);
 
+bool IsEnd(v1::Experiment::State state);
+
 struct Checkpoint {
   int64_t id = 0;
   int64_t step = 0;
@@ -37,25 +39,33 @@ struct Rank {
   worker::v1::TaskFinished::Outcome outcome = worker::v1::TaskFinished::OUTCOME_UNSPECIFIED;
 };
 
+// What was submitted.
+struct Experiment {
+  v1::Experiment::State state = v1::Experiment::STATE_UNSPECIFIED;
+  std::string name;  // the client's
+  bool is_pause_wanted = false;
+  bool is_search = false;
+  int32_t max_restarts = 0;
+};
+
+// A trial.
 struct Job {
   v1::Experiment::State state = v1::Experiment::STATE_UNSPECIFIED;
-  bool is_pause_wanted = false;
+  std::string reason;
+  bool waits_for_search = false;
   int64_t epoch = 0;
   int32_t restarts = 0;
-  int32_t max_restarts = 0;
-  int64_t num_ranks = 0;  // that it needs
-  std::string name;       // of its experiment, the client's
+  int64_t slots = 0;                    // that it needs
   std::vector<Checkpoint> checkpoints;  // by step
   // Of its gang; no ranks: none.
   std::vector<Rank> ranks;
-  bool is_ending = false;     // the gang is no longer wanted
-  bool has_failed = false;    // for a reason of the job's own: counts as a restart
-  bool is_user_error = false;
+  bool is_ending = false;            // the gang is no longer wanted
+  bool has_lasting_failure = false;  // a rank said that it would fail again
   std::string from_model_blob;
   std::string from_optimizer_blob;
 
   bool has_gang() const { return !ranks.empty(); }
-  bool has_ended() const;
+  bool has_ended() const { return IsEnd(state); }
   int64_t latest_step() const { return checkpoints.empty() ? -1 : checkpoints.back().step; }
 };
 
@@ -69,8 +79,9 @@ Record Parse(std::string_view bytes) {
 
 // A record as the checks see it: what it occupies and refers to.
 struct Reading {
+  std::optional<std::pair<int64_t, Experiment>> experiment;
   std::optional<std::pair<JobKey, Job>> job;
-  std::vector<Place> places;       // that an auxiliary task takes
+  std::vector<Place> places;       // that it takes
   std::vector<std::string> blobs;  // that must be there
 };
 

@@ -286,7 +286,8 @@ void Network::StartCall(int64_t host, absl::Duration deadline, std::shared_ptr<C
     world_.Count(Fault::kCallLost);
     return FailLater(call, world_.Between(options_.delay_least, options_.notice_most), "the call was lost");
   }
-  const absl::Time arrival = std::max(world_.now() + Delay(), host == 0 ? absl::InfinitePast() : HostOf(host).up_blocked_until);
+  const absl::Time arrival =
+      std::max(world_.now() + Delay(), host == 0 ? absl::InfinitePast() : HostOf(host).up_blocked_until);
   world_.At(arrival, [this, host, call, serve = std::move(serve)] {
     if (coordinator_->Incarnation() == 0) {
       if (!call->is_over) world_.Count(Fault::kConnectRefused);

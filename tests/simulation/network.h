@@ -89,8 +89,8 @@ class Connection final : public WorkerSession, public std::enable_shared_from_th
   template <typename Message>
   struct Direction {
     std::deque<Item<Message>> items;
-    bool is_closed = false;        // takes nothing more
-    bool has_pump = false;         // an event will look at `items`
+    bool is_closed = false;  // takes nothing more
+    bool has_pump = false;   // an event will look at `items`
     absl::Time last_due;
   };
 
@@ -109,7 +109,7 @@ class Connection final : public WorkerSession, public std::enable_shared_from_th
   Network& network_;
   World& world_;
   const StreamName name_;
-  AgentEnd* agent_;  // null: it has been told the end, or is dead
+  AgentEnd* agent_;                 // null: it has been told the end, or is dead
   int64_t server_incarnation_ = 0;  // of the coordinator that has it; 0: none yet
   bool is_processing_ = false;      // the coordinator has not yet asked for the next message
   bool is_server_done_ = false;     // the coordinator's end is over
@@ -125,9 +125,9 @@ class Network {
     absl::Duration delay_most = absl::Milliseconds(2);
     double late_share = 0;  // of messages and calls that take up to `late_most`
     absl::Duration late_most = absl::Seconds(6);
-    double call_loss = 0;   // of unary calls, in each direction
-    absl::Duration notice_most = absl::Seconds(2);     // until an end sees that a stream is broken
-    absl::Duration keepalive_most = absl::Seconds(30); // the same when nothing tells it
+    double call_loss = 0;                               // of unary calls, in each direction
+    absl::Duration notice_most = absl::Seconds(2);      // until an end sees that a stream is broken
+    absl::Duration keepalive_most = absl::Seconds(30);  // the same when nothing tells it
   };
 
   Network(World* world, const Options& options) : world_(*world), options_(options) {}

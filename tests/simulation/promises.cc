@@ -1,7 +1,5 @@
 #include "tests/simulation/promises.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "storage/keys.h"
@@ -30,9 +28,8 @@ void Promises::OnHeard(const StreamName& stream, const ConnectRequest& message) 
     Effect effect{*job, stamped.epoch(), stamped.rank(), event.event_case(), event.checkpoint().step(), ""};
     if (event.has_metrics() && event.metrics().points_size() > 0) {
       const auto& point = event.metrics().points(event.metrics().points_size() - 1);
-      effect.metric_key =
-          MetricKey({static_cast<uint64_t>(job->first), static_cast<uint32_t>(job->second)}, point.name(),
-                    static_cast<uint64_t>(point.step()));
+      effect.metric_key = MetricKey({static_cast<uint64_t>(job->first), static_cast<uint32_t>(job->second)},
+                                    point.name(), static_cast<uint64_t>(point.step()));
     }
     effects.push_back(std::move(effect));
   }
@@ -68,8 +65,8 @@ void Promises::OnOrders(const worker::v1::DesiredState& desired) {
     const auto key = ParseJob(order.assignment().task_id());
     const Job* job = key ? invariants_.FindJob(*key) : nullptr;
     if (key && (job == nullptr || job->epoch < order.assignment().epoch())) {
-      invariants_.Fail(absl::StrCat(ToString(*key), ": epoch ", order.assignment().epoch(),
-                                    " is ordered before it is durable"));
+      invariants_.Fail(
+          absl::StrCat(ToString(*key), ": epoch ", order.assignment().epoch(), " is ordered before it is durable"));
     }
   }
 }
@@ -84,7 +81,8 @@ void Promises::CheckEffect(const Effect& effect) {
   }
   if (rank.gone) return;
   if (effect.kind == TaskEvent::kCheckpoint && job->latest_step() < effect.step) {
-    invariants_.Fail(absl::StrCat(subject, "its checkpoint at step ", effect.step, " is acknowledged, but not durable"));
+    invariants_.Fail(
+        absl::StrCat(subject, "its checkpoint at step ", effect.step, " is acknowledged, but not durable"));
   }
   if (effect.kind == TaskEvent::kFinished && rank.outcome == worker::v1::TaskFinished::OUTCOME_UNSPECIFIED) {
     invariants_.Fail(absl::StrCat(subject, "its outcome is acknowledged, but not durable"));
@@ -96,11 +94,9 @@ void Promises::CheckEffect(const Effect& effect) {
 
 void Promises::CheckExperiment(const v1::Experiment& experiment) {
   const int64_t id = ExperimentId::Parse(experiment.experiment_id()).value_or(ExperimentId()).number();
-  const Job* job = invariants_.FindJob({id, 1});
-  const bool is_at_end = experiment.state() == v1::Experiment::STATE_COMPLETED ||
-                         experiment.state() == v1::Experiment::STATE_CANCELED ||
-                         experiment.state() == v1::Experiment::STATE_ERROR;
-  if (job == nullptr || (is_at_end && job->state != experiment.state())) {
+  const auto known = invariants_.experiments().find(id);
+  if (known == invariants_.experiments().end() ||
+      (IsEnd(experiment.state()) && known->second.state != experiment.state())) {
     invariants_.Fail(absl::StrCat("e", id, ": is shown as ", v1::Experiment::State_Name(experiment.state()),
                                   " before that is durable"));
   }

@@ -56,8 +56,8 @@ class Promises {
     int64_t epoch = 0;
     int32_t rank = 0;
     worker::v1::TaskEvent::EventCase kind = worker::v1::TaskEvent::EVENT_NOT_SET;
-    int64_t step = 0;         // of a checkpoint
-    std::string metric_key;   // of a point
+    int64_t step = 0;        // of a checkpoint
+    std::string metric_key;  // of a point
   };
   struct Agent {
     int64_t incarnation = 0;
@@ -76,8 +76,8 @@ class Promises {
   World& world_;
   Invariants& invariants_;
   const absl::Duration lease_;
-  std::map<int64_t, Agent> agents_;       // by host
-  std::map<int64_t, int64_t> hosts_;      // by worker
+  std::map<int64_t, Agent> agents_;   // by host
+  std::map<int64_t, int64_t> hosts_;  // by worker
 };
 
 template <typename Response>

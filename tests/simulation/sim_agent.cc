@@ -283,9 +283,8 @@ void SimAgent::FetchNext(int64_t process_id, std::vector<std::string> hashes, st
           return In(process_id, absl::ZeroDuration(), [status = content.status(), done] { done(status); });
         }
         const absl::Duration wait = backoff.Next();
-        In(process_id, wait, [=]() mutable {
-          FetchNext(process_id, std::move(hashes), std::move(contents), backoff, std::move(done));
-        });
+        In(process_id, wait,
+           [=]() mutable { FetchNext(process_id, std::move(hashes), std::move(contents), backoff, std::move(done)); });
       });
 }
 

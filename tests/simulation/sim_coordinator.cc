@@ -23,14 +23,8 @@ SimCoordinator::Process::Process(SimCoordinator* owner)
       ledger(&owner->disk_, PredictionLedger::Options()),
       executor(owner) {}
 
-SimCoordinator::SimCoordinator(World* world, Network* network, Disk* disk, Promises* promises,
-                               const Options& options)
-    : world_(*world),
-      network_(*network),
-      disk_(*disk),
-      promises_(*promises),
-      options_(options),
-      clock_(world) {}
+SimCoordinator::SimCoordinator(World* world, Network* network, Disk* disk, Promises* promises, const Options& options)
+    : world_(*world), network_(*network), disk_(*disk), promises_(*promises), options_(options), clock_(world) {}
 
 SimCoordinator::~SimCoordinator() = default;
 
@@ -177,11 +171,10 @@ void SimCoordinator::EventExecutor::Run(std::function<void()> function) {
 
 void SimCoordinator::EventExecutor::RunWhenAwake(std::function<void()> function) {
   if (owner_.paused_until_ > owner_.world_.now()) {
-    return owner_.world_.At(
-        owner_.paused_until_,
-        [this, owner = &owner_, incarnation = incarnation_, function = std::move(function)]() mutable {
-          if (incarnation == owner->incarnation_) RunWhenAwake(std::move(function));
-        });
+    return owner_.world_.At(owner_.paused_until_, [this, owner = &owner_, incarnation = incarnation_,
+                                                   function = std::move(function)]() mutable {
+      if (incarnation == owner->incarnation_) RunWhenAwake(std::move(function));
+    });
   }
   --num_waiting_;
   function();

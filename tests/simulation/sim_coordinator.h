@@ -119,8 +119,8 @@ class SimCoordinator : public CoordinatorEnd {
   std::unique_ptr<Process> process_;
   int64_t incarnation_ = 0;
   bool is_dying_ = false;
-  bool has_unwritten_ = false;               // a commit has failed, and has not reached the disk
-  std::optional<std::string> expected_;      // state that the next start must read
+  bool has_unwritten_ = false;           // a commit has failed, and has not reached the disk
+  std::optional<std::string> expected_;  // state that the next start must read
   int64_t num_compared_ = 0;
   bool has_commit_event_ = false;
   absl::Duration downtime_;

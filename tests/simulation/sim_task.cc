@@ -44,11 +44,7 @@ int64_t NumberAfter(const std::string& name, const std::string& word) {
 class Process : public SimTask {
  public:
   Process(SimAgent* agent, int64_t process_id, const ProcessKey& key, const TaskAssignment& assignment)
-      : agent_(*agent),
-        world_(*agent->cluster().world),
-        process_id_(process_id),
-        key_(key),
-        assignment_(assignment) {}
+      : agent_(*agent), world_(*agent->cluster().world), process_id_(process_id), key_(key), assignment_(assignment) {}
 
   void Start() override {
     agent_.In(process_id_, world_.Between(kStartLeast, kStartMost), [this] { Run(); });
@@ -75,14 +71,15 @@ class Process : public SimTask {
     });
   }
 
-  void Finish(TaskFinished::Outcome outcome, const std::string& reason) {
+  void Finish(TaskFinished::Outcome outcome, const std::string& reason,
+              TaskFinished::Cause cause = TaskFinished::CAUSE_UNSPECIFIED) {
     if (std::exchange(is_finishing_, true)) return;
     TaskEvent event;
+    event.mutable_finished()->set_cause(cause);
     event.mutable_finished()->set_outcome(outcome);
     event.mutable_finished()->set_reason(reason);
-    Report({std::move(event)}, [this, outcome] {
-      agent_.Exit(process_id_, outcome == TaskFinished::OUTCOME_FAILED ? 1 : 0, 0);
-    });
+    Report({std::move(event)},
+           [this, outcome] { agent_.Exit(process_id_, outcome == TaskFinished::OUTCOME_FAILED ? 1 : 0, 0); });
   }
 
   SimAgent& agent_;
@@ -108,8 +105,10 @@ class TrainRank : public Process, public GangMember {
   bool WantsStop() const override { return is_stopping_ && !ignores_stop_; }
   absl::Time PausedUntil() const override { return agent_.PausedUntil(); }
   void OnStep(int64_t step, bool stop) override;
-  void OnGangEnd(bool stopped) override;
-  void OnPeerLost() override { Finish(TaskFinished::OUTCOME_FAILED, "collective: a peer has closed the connection"); }
+  void OnGangEnd(TaskFinished::Outcome outcome) override;
+  void OnPeerLost() override {
+    Finish(TaskFinished::OUTCOME_FAILED, "collective: a peer has closed the connection", TaskFinished::CAUSE_PEER_LOST);
+  }
   void OnFault(RankFault fault) override;
 
  private:
@@ -265,6 +264,8 @@ TaskEvent TrainRank::SaveCheckpoint(int64_t step, bool last) {
 
 void TrainRank::OnStep(int64_t step, bool stop) {
   const bool is_last = step >= num_steps_;
+  const bool is_reached =
+      assignment_.train().until_epoch() > 0 && step >= steps_per_epoch_ * assignment_.train().until_epoch();
   const bool is_due = spec().checkpoint().has_every_steps() && step % spec().checkpoint().every_steps() == 0;
   const bool saves = stop || is_last || is_due || IsEpochEnd(step);
   if (!saves && world_.now() - flushed_at_ < kFlushInterval) return gang_->Continue();
@@ -274,30 +275,39 @@ void TrainRank::OnStep(int64_t step, bool stop) {
     agent_.Print(process_id_, absl::StrCat("epoch ", step / steps_per_epoch_ - 1, " step ", step, "\n"));
   }
   if (saves) events.push_back(SaveCheckpoint(step, is_last));
-  Report(std::move(events), [this, stop, is_last] {
+  Report(std::move(events), [this, stop, is_last, is_reached] {
     if (gang_ == nullptr || is_finishing_) return;
-    stop || is_last ? gang_->End(!is_last) : gang_->Continue();
+    if (is_last) return gang_->End(TaskFinished::OUTCOME_COMPLETED);
+    if (is_reached) return gang_->End(TaskFinished::OUTCOME_REACHED);
+    stop ? gang_->End(TaskFinished::OUTCOME_STOPPED) : gang_->Continue();
   });
 }
 
-void TrainRank::OnGangEnd(bool stopped) {
-  if (!stopped && key_.rank == 0) agent_.cluster().invariants->OnCompleted(job(), key_.epoch);
-  Finish(stopped ? TaskFinished::OUTCOME_STOPPED : TaskFinished::OUTCOME_COMPLETED, stopped ? "told to stop" : "");
+void TrainRank::OnGangEnd(TaskFinished::Outcome outcome) {
+  if (outcome == TaskFinished::OUTCOME_COMPLETED && key_.rank == 0) {
+    agent_.cluster().invariants->OnCompleted(job(), key_.epoch);
+  }
+  Finish(outcome, outcome == TaskFinished::OUTCOME_STOPPED ? "told to stop" : "");
 }
 
 void TrainRank::OnFault(RankFault fault) {
   switch (fault) {
     case RankFault::kCrash:
       return agent_.Exit(process_id_, 0, 11);
-    case RankFault::kOutOfMemory:
+    case RankFault::kKilled:
       return agent_.Exit(process_id_, 0, 9);
     case RankFault::kFailure:
       if (NumberAfter(spec().name(), "wrong") >= 0) {
         return Finish(TaskFinished::OUTCOME_USER_ERROR, "the recipe cannot work");
       }
-      return Finish(TaskFinished::OUTCOME_FAILED, "loss: NaN");
+      return Finish(TaskFinished::OUTCOME_FAILED, "something broke");
+    case RankFault::kOutOfMemory:
+      return Finish(TaskFinished::OUTCOME_FAILED, "no memory", TaskFinished::CAUSE_OUT_OF_MEMORY);
+    case RankFault::kNotFinite:
+      return Finish(TaskFinished::OUTCOME_FAILED, "loss is NaN", TaskFinished::CAUSE_NOT_FINITE);
+    case RankFault::kHardware:
+      return Finish(TaskFinished::OUTCOME_FAILED, "device error", TaskFinished::CAUSE_HARDWARE);
     case RankFault::kHang:
-    case RankFault::kNone:
       return;
   }
 }

@@ -13,11 +13,6 @@ namespace {
 
 constexpr char kDataset[] = "pictures";
 
-bool HasEnded(const v1::Experiment& experiment) {
-  return experiment.state() == v1::Experiment::STATE_COMPLETED ||
-         experiment.state() == v1::Experiment::STATE_CANCELED || experiment.state() == v1::Experiment::STATE_ERROR;
-}
-
 v1::CandidateList MakeCandidates(int num_pictures) {
   v1::CandidateList list;
   for (int i = 0; i < num_pictures; ++i) {
@@ -125,12 +120,23 @@ v1::ExperimentSpec Workload::MakeSpec(const std::string& name) {
   spec.mutable_data()->mutable_item_transforms()->mutable_resize()->set_size(32);
   const auto slots = static_cast<int32_t>(world_.Between(1, options_.slots_most));
   spec.mutable_data()->set_batch_size(2 * slots * static_cast<int32_t>(world_.Between(1, 2)));
-  spec.mutable_train()->mutable_fine_tune()->set_epochs(
-      static_cast<int32_t>(world_.Between(1, options_.epochs_most)));
+  spec.mutable_train()->mutable_fine_tune()->set_epochs(static_cast<int32_t>(world_.Between(1, options_.epochs_most)));
   spec.mutable_resources()->set_slots_per_trial(slots);
   spec.mutable_resources()->set_priority(static_cast<int32_t>(world_.Between(40, 60)));
   if (world_.Chance(0.7)) spec.mutable_checkpoint()->set_every_steps(static_cast<int32_t>(world_.Between(1, 5)));
   spec.mutable_checkpoint()->set_keep_latest(static_cast<int32_t>(world_.Between(1, 3)));
+  if (!world_.Chance(options_.search_share)) return spec;
+  v1::Hyperparameter* rate = spec.add_hyperparameters();
+  rate->set_name("train.fine_tune.base_lr");
+  rate->mutable_log()->set_low(1e-4);
+  rate->mutable_log()->set_high(1e-2);
+  const auto max_trials = static_cast<int32_t>(world_.Between(2, 6));
+  if (world_.Chance(0.5)) {
+    spec.mutable_searcher()->mutable_random()->set_max_trials(max_trials);
+  } else {
+    spec.mutable_searcher()->mutable_adaptive_asha()->set_max_trials(max_trials);
+    spec.mutable_searcher()->mutable_adaptive_asha()->set_divisor(2);
+  }
   return spec;
 }
 
@@ -200,7 +206,7 @@ void Workload::Resume(const std::string& name) {
         Read<v1::Experiment>(
             [name](Coordinator& coordinator, const Tx& tx) { return coordinator.experiments().Get(tx, name); },
             [this, name](const absl::StatusOr<v1::Experiment>& experiment) {
-              if (!experiment.ok() || HasEnded(*experiment)) return Close();
+              if (!experiment.ok() || IsEnd(experiment->state())) return Close();
               world_.In(absl::Seconds(1), [this, name] { Resume(name); });
             });
       });
@@ -213,7 +219,7 @@ void Workload::Watch(const std::string& name) {
         if (!experiment.ok()) {
           return cluster_.invariants->Fail(absl::StrCat(name, ": ", experiment.status().ToString()));
         }
-        if (HasEnded(*experiment)) return OnEnd(*experiment);
+        if (IsEnd(experiment->state())) return OnEnd(*experiment);
         world_.In(world_.Between(absl::Seconds(1), absl::Seconds(4)), [this, name] { Watch(name); });
       });
 }
@@ -240,18 +246,26 @@ void Workload::Drain(int64_t worker_id, absl::Duration time) {
         return coordinator.workers().Drain(tx, caller, asked);
       },
       [this, worker, time](const absl::StatusOr<v1::Worker>& drained) {
-        if (!drained.ok()) return Close();
-        world_.In(time, [this, worker] {
-          v1::ResumeWorkerRequest resume;
-          resume.set_name(worker);
-          Change<v1::ResumeWorkerRequest, v1::Worker>(
-              "ClusterService/ResumeWorker", std::move(resume),
-              [](Coordinator& coordinator, Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& asked) {
-                return coordinator.workers().Resume(tx, caller, asked);
-              },
-              [this](const absl::StatusOr<v1::Worker>&) { Close(); });  // an error: another one resumed it
-        });
+        drained.ok() ? Reopen(worker, time) : Close();
       });
+}
+
+void Workload::ReopenLater(int64_t worker_id) {
+  ++num_open_;
+  Reopen(IdName("workers", 'w', worker_id), world_.Between(absl::Seconds(1), absl::Seconds(20)));
+}
+
+void Workload::Reopen(const std::string& worker, absl::Duration wait) {
+  world_.In(wait, [this, worker] {
+    v1::ResumeWorkerRequest request;
+    request.set_name(worker);
+    Change<v1::ResumeWorkerRequest, v1::Worker>(
+        "ClusterService/ResumeWorker", std::move(request),
+        [](Coordinator& coordinator, Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& asked) {
+          return coordinator.workers().Resume(tx, caller, asked);
+        },
+        [this](const absl::StatusOr<v1::Worker>&) { Close(); });  // an error: somebody else resumed it
+  });
 }
 
 void Workload::VerifyAudit() {
@@ -263,7 +277,8 @@ void Workload::VerifyAudit() {
         Close();
         if (absl::IsUnavailable(answer.status())) return VerifyAudit();
         if (!answer.ok() || !answer->ok()) {
-          cluster_.invariants->Fail(absl::StrCat("audit: ", answer.ok() ? answer->reason() : answer.status().ToString()));
+          cluster_.invariants->Fail(
+              absl::StrCat("audit: ", answer.ok() ? answer->reason() : answer.status().ToString()));
         }
       });
 }

@@ -27,14 +27,15 @@ class Workload {
   struct Options {
     int num_jobs = 8;
     absl::Duration submit_within = absl::Minutes(2);
-    int32_t slots_most = 4;     // of one job
-    int32_t epochs_most = 3;    // of one job
+    int32_t slots_most = 4;   // of one job
+    int32_t epochs_most = 3;  // of one job
     int num_pictures = 64;
     int32_t max_restarts = 5;
-    double doomed_share = 0.1;  // of jobs that fail at some step, each time
-    double wrong_share = 0.05;  // of jobs that are their user's mistake
-    double change_share = 0.5;  // of jobs that are canceled, or paused and resumed
-    double registry_share = 0.3;  // of complete jobs whose model is registered, judged and promoted
+    double doomed_share = 0.1;                   // of jobs that fail at some step, each time
+    double wrong_share = 0.05;                   // of jobs that are their user's mistake
+    double change_share = 0.5;                   // of jobs that are canceled, or paused and resumed
+    double search_share = 0.2;                   // of jobs that are searches
+    double registry_share = 0.3;                 // of complete jobs whose model is registered, judged and promoted
     absl::Duration patience = absl::Seconds(5);  // of a client for one answer
   };
 
@@ -44,6 +45,8 @@ class Workload {
   void Start();
   // Drains a worker, and resumes it after some time.
   void Drain(int64_t worker_id, absl::Duration time);
+  // Resumes a worker that was set aside, after some time.
+  void ReopenLater(int64_t worker_id);
   // Asks once for what has no end of its own: the audit log is whole.
   void VerifyAudit();
 
@@ -79,6 +82,7 @@ class Workload {
   void Resume(const std::string& name);
   void Watch(const std::string& name);
   void OnEnd(const v1::Experiment& experiment);
+  void Reopen(const std::string& worker, absl::Duration wait);
   void Close() { --num_open_; }
 
   // In workload_registry.cc: a complete job's model is registered, evaluated, compared with the champion, promoted.

@@ -37,10 +37,10 @@ enum class Fault {
   kBlobEvicted,  // from a worker's cache
   kCoordinatorKilled,
   kCoordinatorPaused,
-  kDiedInCommit,   // between the commit's write and its effects, or in the middle of these
-  kWriteFailed,    // an error of the disk, which changed nothing
-  kWriteTorn,      // an error of the disk, after the write had reached it
-  kWriteRefused,   // the disk was full
+  kDiedInCommit,    // between the commit's write and its effects, or in the middle of these
+  kWriteFailed,     // an error of the disk, which changed nothing
+  kWriteTorn,       // an error of the disk, after the write had reached it
+  kWriteRefused,    // the disk was full
   kWriteForgotten,  // a write that was not synced, lost in a crash
   kDiskFull,
   kDiskSlow,
