@@ -1,0 +1,244 @@
+#include "coordinator/scheduling/pool.h"
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace ursa {
+
+Pool::Pool(PoolKey key, const SchedulingOptions& options) : key_(std::move(key)), options_(options), queue_(options) {}
+
+void Pool::PutWorker(const SchedulerWorker& worker) {
+  const int32_t old_level = slots_.UsableLevel(worker.id);
+  slots_.PutWorker(worker.id, worker.simd_level, worker.num_slots, worker.usable);
+  if (slots_.UsableLevel(worker.id) == old_level) return;
+  for (const int32_t handle : slots_.HoldersOf(worker.id)) Recount(handle);
+}
+
+void Pool::RemoveWorker(int64_t worker_id) {
+  const std::vector<int32_t> holders = slots_.HoldersOf(worker_id);
+  slots_.RemoveWorker(worker_id);
+  for (const int32_t handle : holders) Recount(handle);
+}
+
+int32_t Pool::AddWaiting(const WaitingGang& gang) {
+  const GangSpec& spec = gang.spec;
+  URSA_CHECK(spec.priority >= 1 && spec.priority <= kPriorityMax && spec.simd_level >= 0 &&
+             spec.simd_level < kNumSimdLevels && spec.min_ranks >= 1 && spec.max_ranks >= spec.min_ranks &&
+             (spec.ranks_divide == 0 || spec.ranks_divide % spec.min_ranks == 0))
+      << "t" << gang.id.experiment_id << "." << gang.id.number;
+  WaitingQueue::Job job;
+  job.id = gang.id;
+  job.user = queue_.shares().IndexOf(spec.owner);
+  job.priority = spec.priority;
+  job.simd_level = spec.simd_level;
+  job.min_ranks = spec.min_ranks;
+  job.max_ranks = spec.max_ranks;
+  job.ranks_divide = spec.ranks_divide;
+  job.experiment_slots_max = spec.experiment_slots_max;
+  job.position = gang.position;
+  job.since = gang.since;
+  const int32_t handle = queue_.Add(job);
+  SetClaimant(gang.id, handle);
+  return handle;
+}
+
+void Pool::RemoveWaiting(int32_t handle) {
+  SetClaimant(queue_.job(handle).id, kNone);
+  queue_.Remove(handle);
+}
+
+void Pool::SetClaimant(const GangId& id, int32_t waiting) {
+  if (claims_.empty()) return;
+  const auto it = claims_.find(id);
+  if (it != claims_.end()) it->second.waiting = waiting;
+}
+
+int32_t Pool::NewRunning() {
+  int32_t handle = static_cast<int32_t>(running_.size());
+  if (unused_handles_.empty()) {
+    running_.emplace_back();
+  } else {
+    handle = unused_handles_.back();
+    unused_handles_.pop_back();
+  }
+  mutable_running(handle).in_use = true;
+  return handle;
+}
+
+void Pool::Count(int32_t handle, int sign) {
+  const Running& running = this->running(handle);
+  for (size_t level = 0; level < kNumSimdLevels; ++level) {
+    const int64_t num_slots = running.gives[level];
+    if (num_slots == 0) break;
+    AddSize(&sizes_[level], static_cast<int32_t>(num_slots), sign);
+    (running.stopping ? num_stopping_ : num_by_priority_[static_cast<size_t>(running.priority)])[level] +=
+        sign * num_slots;
+  }
+  if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) {
+    const PreemptionGroup group{running.priority, static_cast<int64_t>(running.places.size()), running.gives};
+    const PreemptionKey key{running.checkpoint, running.start, running.id, handle};
+    const auto it = preemption_order_.try_emplace(group).first;
+    if (sign > 0) {
+      it->second.insert(key);
+    } else {
+      it->second.erase(key);
+      if (it->second.empty()) preemption_order_.erase(it);
+    }
+  }
+  if (!running.stopping || !running.preempted_for) return;
+  const auto [claim, is_new] = claims_.try_emplace(*running.preempted_for);
+  if (is_new) claim->second.waiting = queue_.Find(claim->first);
+  claim->second.num_stopping += sign;
+}
+
+void Pool::ChargeHeld(const Running& running, int sign, absl::Time now) {
+  const int64_t num_slots = sign * static_cast<int64_t>(running.places.size());
+  queue_.shares().AddHeld(running.user, num_slots, now);
+  if (running.experiment_slots_max) {
+    queue_.AddExperimentHeld(running.id.experiment_id, num_slots, *running.experiment_slots_max);
+  }
+}
+
+SlotsByLevel Pool::GivesOf(const Running& running) const {
+  SlotsByLevel gives{};
+  int64_t worker_id = 0;
+  int32_t worker_level = -1;
+  for (const RankPlace& place : running.places) {
+    if (place.worker_id != worker_id) worker_level = slots_.UsableLevel(place.worker_id);
+    worker_id = place.worker_id;
+    for (int32_t level = 0; level <= worker_level; ++level) ++gives[static_cast<size_t>(level)];
+  }
+  return gives;
+}
+
+void Pool::Recount(int32_t handle) {
+  Running& running = mutable_running(handle);
+  Count(handle, -1);
+  running.gives = GivesOf(running);
+  Count(handle, 1);
+}
+
+int32_t Pool::AddRunning(const RunningGang& gang, absl::Time now) {
+  URSA_CHECK(gang.spec.priority >= 1 && gang.spec.priority <= kAboveAllPriorities)
+      << "t" << gang.id.experiment_id << "." << gang.id.number;
+  const int32_t handle = NewRunning();
+  Running& running = mutable_running(handle);
+  running.id = gang.id;
+  running.user = queue_.shares().IndexOf(gang.spec.owner);
+  running.priority = gang.spec.priority;
+  running.experiment_slots_max = gang.spec.experiment_slots_max;
+  running.places = gang.places;
+  running.start = gang.start;
+  running.checkpoint = gang.checkpoint;
+  running.protected_level = gang.protected_level;
+  running.protected_until = gang.protected_until;
+  running.stopping = gang.stopping;
+  running.preempted_for = gang.preempted_for;
+  for (const RankPlace& place : running.places) slots_.Occupy(place, handle);
+  running.gives = GivesOf(running);
+  Count(handle, 1);
+  ChargeHeld(running, 1, now);
+  return handle;
+}
+
+void Pool::RemoveRunning(int32_t handle, absl::Time now) {
+  Running& running = mutable_running(handle);
+  Count(handle, -1);
+  ChargeHeld(running, -1, now);
+  for (const RankPlace& place : running.places) slots_.Release(place);
+  running.in_use = false;
+  unused_handles_.push_back(handle);
+}
+
+void Pool::UpdateRunning(int32_t handle, const RunningGang& gang) {
+  Running& running = mutable_running(handle);
+  Count(handle, -1);
+  running.priority = gang.spec.priority;
+  running.start = gang.start;
+  running.checkpoint = gang.checkpoint;
+  running.protected_level = gang.protected_level;
+  running.protected_until = gang.protected_until;
+  running.stopping = gang.stopping;
+  running.preempted_for = gang.preempted_for;
+  Count(handle, 1);
+}
+
+int32_t Pool::Start(int32_t waiting, const SlotRequest& request, absl::Time now) {
+  const WaitingQueue::Job job = queue_.job(waiting);
+  RemoveWaiting(waiting);
+  const int32_t handle = NewRunning();
+  Running& running = mutable_running(handle);
+  running.id = job.id;
+  running.user = job.user;
+  running.priority = job.priority;
+  running.experiment_slots_max = job.experiment_slots_max;
+  running.places = slots_.Take(request, handle);
+  running.start = now;
+  running.checkpoint = now;
+  const bool is_raised = job.level > job.priority;
+  running.protected_level = is_raised ? job.level : 0;
+  running.protected_until = is_raised ? now + options_.aged_run_min : absl::InfinitePast();
+  running.stopping = false;
+  running.preempted_for.reset();
+  running.gives = GivesOf(running);
+  Count(handle, 1);
+  ChargeHeld(running, 1, now);
+  return handle;
+}
+
+void Pool::Preempt(int32_t handle, int32_t waiting) {
+  Running& running = mutable_running(handle);
+  Count(handle, -1);
+  running.stopping = true;
+  running.preempted_for = queue_.job(waiting).id;
+  claims_[*running.preempted_for].waiting = waiting;
+  Count(handle, 1);
+}
+
+void Pool::DropEmptyClaims() {
+  for (auto it = claims_.begin(); it != claims_.end();) {
+    it = it->second.num_stopping == 0 ? claims_.erase(it) : std::next(it);
+  }
+}
+
+void Pool::SetUse(const Owner& owner, const DecayedUse& use) {
+  queue_.shares().SetUse(queue_.shares().IndexOf(owner), use);
+}
+
+int64_t Pool::NumBelow(int32_t priority, int32_t level) const {
+  int64_t sum = 0;
+  for (int32_t below = 1; below < priority; ++below) {
+    sum += num_by_priority_[static_cast<size_t>(below)][static_cast<size_t>(level)];
+  }
+  return sum;
+}
+
+std::string Pool::DebugExport() const {
+  std::string text = absl::StrCat("pool ", key_.pool, " ", key_.kind, "\n", slots_.DebugExport());
+  std::map<GangId, const Running*> sorted;
+  for (const Running& running : running_) {
+    if (running.in_use) sorted[running.id] = &running;
+  }
+  for (const auto& [id, running] : sorted) {
+    absl::StrAppend(&text, "running ", id.experiment_id, ".", id.number, " priority ", running->priority, " gives");
+    for (const int64_t num_slots : running->gives) absl::StrAppend(&text, " ", num_slots);
+    if (running->stopping) absl::StrAppend(&text, " stopping");
+    for (const RankPlace& place : running->places) absl::StrAppend(&text, " w", place.worker_id, "/", place.slot);
+    absl::StrAppend(&text, "\n");
+  }
+  for (int32_t level = 0; level < kNumSimdLevels; ++level) {
+    absl::StrAppend(&text, "level ", level, " stopping ", num_stopping(level), " running ",
+                    NumBelow(kAboveAllPriorities + 1, level), " sizes");
+    for (const auto& [size, count] : running_sizes(level)) absl::StrAppend(&text, " ", size, "x", count);
+    absl::StrAppend(&text, "\n");
+  }
+  for (const auto& [id, claim] : claims_) {
+    absl::StrAppend(&text, "claim of ", id.experiment_id, ".", id.number, " on ", claim.num_stopping, " waits ",
+                    claim.waiting != kNone, "\n");
+  }
+  return text + queue_.DebugExport();
+}
+
+}  // namespace ursa

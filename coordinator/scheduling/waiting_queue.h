@@ -1,0 +1,177 @@
+// The gangs that wait for slots of one pool, in the order in which they should start.
+#ifndef URSA_COORDINATOR_SCHEDULING_WAITING_QUEUE_H_
+#define URSA_COORDINATOR_SCHEDULING_WAITING_QUEUE_H_
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "coordinator/scheduling/fair_share.h"
+#include "coordinator/scheduling/gang.h"
+#include "coordinator/scheduling/index_set.h"
+#include "coordinator/scheduling/options.h"
+
+namespace ursa {
+
+// How many gangs or entries there are of each size, ascending.
+using SizeCounts = absl::btree_map<int32_t, int32_t>;
+void AddSize(SizeCounts* counts, int32_t size, int32_t num);
+
+// The order, first to last:
+//   1 level: priority + one for each full aging step waited, at most kFrontLevel
+//   2 fair share, below kFrontLevel: the workspace, then the user with the lower score
+//   3 position, then id
+// At kFrontLevel nothing but 3 counts: whoever has got there is overtaken only by gangs with a lower position, of which
+// there are no more than there were. So nobody waits for ever while slots come free.
+//
+// Of an experiment with a limit only as many gangs stand in the queue as its limit leaves room for, the first by
+// position; the others are held back until slots of the experiment come free. A value, kept by deltas: each costs
+// O(log n) plus the number of users in the same workspace; looking for the first costs as many steps as users are passed
+// over. Times are as of the last order period (SetTime).
+class WaitingQueue {
+ public:
+  static constexpr int32_t kFrontLevel = kPriorityMax + 1;
+  static constexpr int32_t kNone = -1;
+
+  struct Job {
+    GangId id;
+    int32_t user = 0;
+    int32_t priority = 0;
+    int32_t simd_level = 0;
+    int32_t min_ranks = 1;
+    int32_t max_ranks = 1;
+    int32_t ranks_divide = 0;
+    std::optional<int32_t> experiment_slots_max;
+    int64_t position = 0;
+    absl::Time since;
+    // Set by the queue.
+    bool waits = false;  // else the entry is nobody's
+    int32_t level = 0;
+    bool held_back = false;
+    int64_t aging_period = 0;  // when its level rises, and its index among those that rise then
+    int32_t aging_index = kNone;
+  };
+  struct ExperimentSlots {
+    int64_t num_held = 0;  // by gangs that run
+    int64_t max = 0;
+  };
+
+  explicit WaitingQueue(const SchedulingOptions& options);
+
+  // Returns a handle, good until Remove.
+  int32_t Add(Job job);
+  void Remove(int32_t handle);
+  const Job& job(int32_t handle) const { return jobs_[static_cast<size_t>(handle)]; }
+  int64_t num_jobs() const { return num_jobs_; }
+  // Looks through all of them; kNone if it does not wait here.
+  int32_t Find(const GangId& id) const;
+
+  // Trials of the experiment hold so many slots more (or less) by running. For those that have a limit.
+  void AddExperimentHeld(int64_t experiment_id, int64_t num_slots, int32_t max);
+  // Of an experiment of which gangs wait or run under a limit; null for others.
+  std::optional<ExperimentSlots> SlotsOfExperiment(int64_t experiment_id) const;
+
+  // Levels and shares are as of the last period that began by `now`. Returns whether a new one has begun. A time before
+  // the one known changes nothing.
+  bool SetTime(absl::Time now);
+  absl::Time order_time() const;
+
+  // The first gang that needs at most limits[its SIMD level] slots, is not held back, and whose user and workspace have
+  // room under their limits; kNone if there is none.
+  int32_t FindFirst(const SlotsByLevel& limits) const;
+  // Slots that the user may still take, for itself and its workspace.
+  int64_t RoomOf(int32_t user) const;
+  // How many ranks the job may get of `available` slots, as far as limits go.
+  int32_t RanksFor(const Job& job, int64_t available) const;
+
+  // The first `num_max` gangs in the order in which they would start if each of them did in turn (a start counts for
+  // the share of its user), then those that are held back.
+  std::vector<int32_t> InOrder(size_t num_max) const;
+
+  FairShares& shares() { return shares_; }
+  const FairShares& shares() const { return shares_; }
+
+  std::string DebugExport() const;
+
+ private:
+  struct LineKey {
+    int32_t level = 0;
+    int32_t simd_level = 0;
+    int32_t min_ranks = 0;
+    friend bool operator<(const LineKey& a, const LineKey& b) {
+      return std::tie(a.level, a.simd_level, a.min_ranks) < std::tie(b.level, b.simd_level, b.min_ranks);
+    }
+  };
+  struct JobKey {
+    int64_t position = 0;
+    GangId id;
+    int32_t handle = kNone;
+    friend bool operator<(const JobKey& a, const JobKey& b) {
+      return std::tie(a.position, a.id) < std::tie(b.position, b.id);
+    }
+  };
+  using Line = absl::btree_set<JobKey>;
+  // Of one user: lines of gangs that differ in nothing but their place in the line.
+  struct UserLines {
+    absl::btree_map<LineKey, Line> lines;
+    std::bitset<kFrontLevel + 1> levels;  // that have a line
+  };
+  struct Experiment {
+    ExperimentSlots slots;
+    int64_t num_queued = 0;  // slots that its gangs in the queue need
+    Line queued;
+    Line held_back;
+  };
+
+  // Scores of users and workspaces, by index, as they would be.
+  struct Scores {
+    std::vector<int64_t> users;
+    std::vector<int64_t> workspaces;
+  };
+
+  // Levels are kept upside down, so that the highest is found first.
+  static int32_t UpsideDown(int32_t level) { return kFrontLevel - level; }
+
+  Job& mutable_job(int32_t handle) { return jobs_[static_cast<size_t>(handle)]; }
+  JobKey KeyOf(int32_t handle) const { return {job(handle).position, job(handle).id, handle}; }
+
+  void Enter(int32_t handle);
+  void Leave(int32_t handle);
+  // Moves gangs between queue and held back, as the limit has it.
+  void Rebalance(Experiment* experiment);
+  void DropIfEmpty(int64_t experiment_id);
+  // Sets the level as of now, and notes when it rises.
+  void SetLevel(int32_t handle);
+  void ForgetRise(int32_t handle);
+
+  bool AnyFits(const SlotsByLevel& limits) const;
+  int32_t FirstOfLevel(int32_t level, const SlotsByLevel& limits) const;
+  const JobKey* FirstOfUser(int32_t user, int32_t level, const SlotsByLevel& limits) const;
+  void AppendLevel(int32_t level, size_t num_max, Scores* scores, std::vector<int32_t>* order) const;
+
+  SchedulingOptions options_;
+  int64_t period_micros_;       // order_period
+  int64_t aging_micros_;        // aging_step; 0: no aging
+  int64_t period_ = INT64_MIN;  // the present one: time since the epoch / order_period
+  FairShares shares_;
+  std::vector<Job> jobs_;       // by handle
+  std::vector<int32_t> unused_handles_;
+  int64_t num_jobs_ = 0;
+  std::vector<UserLines> users_;                        // by user
+  IndexSet levels_;                                     // upside down; that have a gang
+  std::array<int32_t, kFrontLevel + 1> num_on_level_{};  // in the queue
+  std::array<SizeCounts, kNumSimdLevels> sizes_;         // min_ranks of those in the queue, by SIMD level
+  absl::flat_hash_map<int64_t, Experiment> experiments_;
+  absl::btree_map<int64_t, std::vector<int32_t>> rises_;  // period -> handles whose level rises then
+};
+
+}  // namespace ursa
+
+#endif  // URSA_COORDINATOR_SCHEDULING_WAITING_QUEUE_H_
