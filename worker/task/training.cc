@@ -20,7 +20,6 @@
 #include "worker/data/transform_graph_proto.h"
 #include "worker/nn/model.h"
 #include "worker/task/agent_rendezvous_store.h"
-#include "worker/task/failpoints.h"
 #include "worker/task/failure.h"
 #include "worker/task/loader_batch_source.h"
 #include "worker/task/training_reporter.h"
@@ -191,10 +190,8 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   std::unique_ptr<Collective> collective;
   if (assignment.world_size() > 1) {
     auto store = std::make_shared<AgentRendezvousStore>(agent);
-    failpoints::rendezvous_before.Pass();
     URSA_ASSIGN_OR_RETURN(collective, accelerator->MakeCollective(store, assignment.rank(), assignment.world_size(),
                                                                   device, paths.fabric_address, absl::Minutes(30)));
-    failpoints::rendezvous_done.Pass();
   }
   TrainingReporter::Options reporter_options;
   reporter_options.rank = assignment.rank();
@@ -210,10 +207,7 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   TrainerOptions options = MakeTrainerOptions(spec);
   if (train.until_epoch() > 0) options.until_epoch = train.until_epoch();
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, Trainer::Create(parts, std::move(options)));
-  if (checkpoint.has_value()) {
-    URSA_RETURN_IF_ERROR(trainer->Restore(*checkpoint));
-    failpoints::training_restored.Pass();
-  }
+  if (checkpoint.has_value()) URSA_RETURN_IF_ERROR(trainer->Restore(*checkpoint));
 
   std::printf("rank %d of %d: %s, %d classes, %d threads, batch %d, from step %lld\n", assignment.rank(),
               assignment.world_size(), config.architecture.c_str(), config.num_classes, assignment.threads(),
