@@ -20,10 +20,10 @@
 namespace ursa {
 
 // The cluster as the scheduler sees it: workers, gangs that run and wait, use, and the time. No clock, no lock, no
-// randomness: the same content gives the same decisions, and a view built anew from what the deltas said is equal to the
-// one kept by them. Whoever owns it tells it of every change; a change costs O(log n), and so does a decision. A
-// decision that finds nothing to do for a pool costs a fraction of a microsecond; pools in which nothing changed are not
-// looked at.
+// randomness: the same content gives the same decisions, and a view built anew from what the deltas said is equal to
+// the one kept by them. Whoever owns it tells it of every change; a change costs O(log n), and so does a decision. A
+// decision that finds nothing to do for a pool costs a fraction of a microsecond; pools in which nothing changed are
+// not looked at.
 class ClusterView {
  public:
   // The use of a user that should be put on record.
@@ -42,8 +42,8 @@ class ClusterView {
   // Valid options.
   explicit ClusterView(const SchedulingOptions& options) : options_(options) {}
 
-  // Adds a worker or changes it. One that has changed its pool gets nothing new until what runs there for the other pool
-  // is gone.
+  // Adds a worker or changes it. One that has changed its pool gets nothing new until what runs there for the other
+  // pool is gone.
   void PutWorker(const SchedulerWorker& worker);
   void RemoveWorker(int64_t worker_id);
 
@@ -55,8 +55,8 @@ class ClusterView {
 
   // What was put on record. When a view is built anew: after all PutRunning, at the same time.
   void SetUse(const UserUse& use);
-  // Time never goes back: an earlier one changes nothing. Returns whether there may be something to decide because of it:
-  // waiting has changed an order, or the protection of a running gang has ended.
+  // Time never goes back: an earlier one changes nothing. Returns whether there may be something to decide because of
+  // it: waiting has changed an order, or the protection of a running gang has ended.
   bool SetTime(absl::Time now);
 
   // Decides (policy.h) for each pool in which something changed, and goes on from there: what starts runs from now on,

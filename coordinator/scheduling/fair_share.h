@@ -23,8 +23,8 @@ struct DecayedUse {
   }
 };
 
-// The use as of `now` of one who has held `num_slots` since `use.time`: what was there has decayed, and what was held is
-// added, decayed too. With k = ln 2 / half-life: u' = u exp(-k dt) + n (1 - exp(-k dt)) / k. A `now` before use.time
+// The use as of `now` of one who has held `num_slots` since `use.time`: what was there has decayed, and what was held
+// is added, decayed too. With k = ln 2 / half-life: u' = u exp(-k dt) + n (1 - exp(-k dt)) / k. A `now` before use.time
 // changes nothing.
 DecayedUse Charge(const DecayedUse& use, int64_t num_slots, absl::Time now, absl::Duration half_life);
 

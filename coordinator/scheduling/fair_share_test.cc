@@ -56,9 +56,7 @@ TEST(DecayedUseTest, AClockThatWasSetBackChangesNothing) {
   EXPECT_EQ(Charge(use, 5, kStart - absl::Hours(1), kHalfLife), use);
 }
 
-TEST(DecayedUseTest, NothingUsedYetIsNothing) {
-  EXPECT_EQ(Charge(DecayedUse(), 0, kStart, kHalfLife).slot_seconds, 0);
-}
+TEST(DecayedUseTest, NothingUsedYetIsNothing) { EXPECT_EQ(Charge(DecayedUse(), 0, kStart, kHalfLife).slot_seconds, 0); }
 
 std::vector<std::string> UsersInOrder(const FairShares& shares) {
   std::vector<std::string> names;

@@ -151,8 +151,8 @@ std::vector<RankPlace> FreeSlots::Take(const SlotRequest& request, int32_t holde
   }
   int32_t num_below = 0;
   if (request.simd_level < request.kept_level) {
-    const int64_t free_below = num_free_[static_cast<size_t>(request.simd_level)] -
-                               num_free_[static_cast<size_t>(request.kept_level)];
+    const int64_t free_below =
+        num_free_[static_cast<size_t>(request.simd_level)] - num_free_[static_cast<size_t>(request.kept_level)];
     num_below = static_cast<int32_t>(std::min<int64_t>(request.num_ranks, free_below));
   }
   URSA_CHECK(request.num_ranks - num_below <= request.kept_max) << "slots are kept for another gang";
@@ -241,8 +241,8 @@ std::string FreeSlots::DebugExport() const {
   std::string text;
   for (const Worker& worker : workers_) {
     if (worker.removed && worker.num_held == 0) continue;
-    absl::StrAppend(&text, "worker w", worker.id, worker.usable ? " usable" : "", " level ", worker.simd_level, " slots ",
-                    worker.num_slots, " held ", worker.num_held, " free ", worker.num_free, ":");
+    absl::StrAppend(&text, "worker w", worker.id, worker.usable ? " usable" : "", " level ", worker.simd_level,
+                    " slots ", worker.num_slots, " held ", worker.num_held, " free ", worker.num_free, ":");
     for (size_t slot = 0; slot < worker.free.size() * 64; ++slot) {
       if ((worker.free[slot / 64] >> (slot % 64)) & 1) absl::StrAppend(&text, " ", slot);
     }

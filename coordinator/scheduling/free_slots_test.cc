@@ -41,7 +41,8 @@ TEST(IndexSetTest, AgreesWithASet) {
 // Workers 1, 2, ... with so many free slots each.
 FreeSlots Workers(const std::vector<int32_t>& num_free, int32_t simd_level = 0) {
   FreeSlots slots;
-  for (size_t i = 0; i < num_free.size(); ++i) slots.PutWorker(static_cast<int64_t>(i + 1), simd_level, num_free[i], true);
+  for (size_t i = 0; i < num_free.size(); ++i)
+    slots.PutWorker(static_cast<int64_t>(i + 1), simd_level, num_free[i], true);
   return slots;
 }
 
@@ -155,7 +156,7 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
   SeededRng rng(5);
   for (int round = 0; round < 200; ++round) {
     FreeSlots slots;
-    std::map<int64_t, std::vector<int32_t>> workers;                       // level, slots, usable
+    std::map<int64_t, std::vector<int32_t>> workers;  // level, slots, usable
     std::map<std::pair<int64_t, int32_t>, int32_t> held;
     for (int step = 0; step < 60; ++step) {
       const auto id = static_cast<int64_t>(1 + rng.Below(100));
@@ -173,7 +174,8 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
           break;
         default: {
           if (slots.num_free()[0] == 0) break;
-          const auto n = static_cast<int32_t>(1 + rng.Below(static_cast<uint64_t>(std::min<int64_t>(slots.num_free()[0], 9))));
+          const auto n =
+              static_cast<int32_t>(1 + rng.Below(static_cast<uint64_t>(std::min<int64_t>(slots.num_free()[0], 9))));
           for (const RankPlace& place : slots.Take({n}, step)) held[{place.worker_id, place.slot}] = step;
           break;
         }
@@ -185,7 +187,8 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
       }
     }
     FreeSlots fresh;
-    for (auto it = held.rbegin(); it != held.rend(); ++it) fresh.Occupy({it->first.first, it->first.second}, it->second);
+    for (auto it = held.rbegin(); it != held.rend(); ++it)
+      fresh.Occupy({it->first.first, it->first.second}, it->second);
     for (auto it = workers.rbegin(); it != workers.rend(); ++it) {
       fresh.PutWorker(it->first, it->second[0], it->second[1], it->second[2] != 0);
     }

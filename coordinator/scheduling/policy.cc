@@ -13,7 +13,9 @@ using Job = WaitingQueue::Job;
 
 size_t LevelOf(const Job& job) { return static_cast<size_t>(job.simd_level); }
 
-int64_t NumMissing(const Pool& pool, const Job& head) { return head.min_ranks - pool.slots().num_free()[LevelOf(head)]; }
+int64_t NumMissing(const Pool& pool, const Job& head) {
+  return head.min_ranks - pool.slots().num_free()[LevelOf(head)];
+}
 
 // What is free for each SIMD level when `allowance` slots may be taken of those that the head could use.
 SlotsByLevel LimitsFor(const Pool& pool, const Job& head, int64_t allowance) {
@@ -21,7 +23,8 @@ SlotsByLevel LimitsFor(const Pool& pool, const Job& head, int64_t allowance) {
   const int64_t usable = std::min(allowance, free[LevelOf(head)]);
   SlotsByLevel limits;
   for (size_t level = 0; level < kNumSimdLevels; ++level) {
-    limits[level] = level < LevelOf(head) ? free[level] - free[LevelOf(head)] + usable : std::min(allowance, free[level]);
+    limits[level] =
+        level < LevelOf(head) ? free[level] - free[LevelOf(head)] + usable : std::min(allowance, free[level]);
   }
   return limits;
 }
@@ -110,7 +113,8 @@ int32_t FirstInOrder(const Pool& pool) {
     const Job& job = pool.queue().job(claim.waiting);
     // The last of its victims is gone: now it starts, or the claim was in vain.
     if (claim.num_stopping == 0 && NumMissing(pool, job) > 0) continue;
-    if (job.held_back || job.min_ranks > capacity[LevelOf(job)] || job.min_ranks > pool.queue().RoomOf(job.user)) continue;
+    if (job.held_back || job.min_ranks > capacity[LevelOf(job)] || job.min_ranks > pool.queue().RoomOf(job.user))
+      continue;
     if (claimant == Pool::kNone || job.priority > pool.queue().job(claimant).priority) claimant = claim.waiting;
   }
   if (claimant == Pool::kNone || first == Pool::kNone) return first;

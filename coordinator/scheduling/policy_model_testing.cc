@@ -90,7 +90,8 @@ std::pair<int64_t, int64_t> PolicyModel::ScoresOf(const Owner& owner) const {
     if (user.workspace != owner.workspace) continue;
     const int64_t held = HeldByUser(user);
     const auto it = use.find(user);
-    const DecayedUse used = Charge(it == use.end() ? DecayedUse() : it->second, held, OrderTime(), options.use_half_life);
+    const DecayedUse used =
+        Charge(it == use.end() ? DecayedUse() : it->second, held, OrderTime(), options.use_half_life);
     const int64_t score = std::llround(AverageSlots(used, options.use_half_life) * 1e6) + held * 1'000'000;
     workspace_score += score;
     if (user.user == owner.user) user_score = score;
@@ -212,7 +213,8 @@ std::string PolicyModel::CheckStart(const GangStart& start, int64_t available, i
     const auto worker = workers.find(place.worker_id);
     if (worker == workers.end() || !worker->second.usable || worker->second.simd_level < gang.spec.simd_level ||
         place.slot < 0 || place.slot >= worker->second.num_slots) {
-      return absl::StrCat(Name(gang.id), " stands on w", place.worker_id, " slot ", place.slot, ", which is none for it");
+      return absl::StrCat(Name(gang.id), " stands on w", place.worker_id, " slot ", place.slot,
+                          ", which is none for it");
     }
     if (!taken.emplace(place.worker_id, place.slot).second) {
       return absl::StrCat("w", place.worker_id, " slot ", place.slot, " is booked twice");
@@ -313,8 +315,7 @@ std::string PolicyModel::CheckBackfill(const Decisions& decisions, const Waiting
     if (*next == decisions.starts.size() || decisions.starts[*next].id != *backfill) {
       return absl::StrCat(Name(*backfill), " should start before the head as number ", *next);
     }
-    const std::string problem =
-        CheckStart(decisions.starts[(*next)++], available, head.spec.simd_level, allowance);
+    const std::string problem = CheckStart(decisions.starts[(*next)++], available, head.spec.simd_level, allowance);
     if (!problem.empty()) return problem;
   }
 }

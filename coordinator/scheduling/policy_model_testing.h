@@ -1,5 +1,6 @@
-// For tests: the scheduling policy once more, written plainly: lists that are searched from end to end, and every "could
-// that ever be" tried out. It shares with the real one the values of gang.h and the formula of decayed use, no more.
+// For tests: the scheduling policy once more, written plainly: lists that are searched from end to end, and every
+// "could that ever be" tried out. It shares with the real one the values of gang.h and the formula of decayed use, no
+// more.
 #ifndef URSA_COORDINATOR_SCHEDULING_POLICY_MODEL_TESTING_H_
 #define URSA_COORDINATOR_SCHEDULING_POLICY_MODEL_TESTING_H_
 
@@ -26,7 +27,7 @@ struct PolicyModel {
   std::map<GangId, WaitingGang> waiting;
   std::map<GangId, RunningGang> running;
   std::map<Owner, DecayedUse> use;
-  std::set<GangId> claims;  // for whom gangs were preempted, until their slots have been given to somebody
+  std::set<GangId> claims;    // for whom gangs were preempted, until their slots have been given to somebody
   int64_t num_backfills = 0;  // that Check has seen
 
   // What a value of each SIMD level or above counts.

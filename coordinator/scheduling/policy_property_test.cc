@@ -39,7 +39,8 @@ struct Totals {
 // A small cluster, and what happens to it.
 class RandomCluster {
  public:
-  RandomCluster(uint64_t seed, Totals* totals) : rng_(seed), totals_(*totals), options_(RandomOptions()), view_(options_) {
+  RandomCluster(uint64_t seed, Totals* totals)
+      : rng_(seed), totals_(*totals), options_(RandomOptions()), view_(options_) {
     model_.options = options_;
     model_.now = kStart;
     view_.SetTime(kStart);
@@ -138,8 +139,8 @@ class RandomCluster {
   // A gang has ended, and is queued again if it was only stopped, now and then also else.
   void End(GangId id) {
     const RunningGang gang = model_.running[id];
-    model_.use[gang.spec.owner] = Charge(model_.use[gang.spec.owner], model_.HeldByUser(gang.spec.owner), model_.now,
-                                         options_.use_half_life);
+    model_.use[gang.spec.owner] =
+        Charge(model_.use[gang.spec.owner], model_.HeldByUser(gang.spec.owner), model_.now, options_.use_half_life);
     model_.running.erase(id);
     if (!gang.stopping && !OneIn(5)) return view_.Remove(id);
     WaitingGang again;

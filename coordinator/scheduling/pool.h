@@ -21,9 +21,9 @@
 
 namespace ursa {
 
-// What ClusterView holds of one pool. A value: changed by deltas alone, each of which costs O(log n) for a gang of a few
-// ranks; the same content gives the same decisions, in whatever order the deltas came. Handles are good until the gang
-// is removed or started. Nothing here decides: policy.h does.
+// What ClusterView holds of one pool. A value: changed by deltas alone, each of which costs O(log n) for a gang of a
+// few ranks; the same content gives the same decisions, in whatever order the deltas came. Handles are good until the
+// gang is removed or started. Nothing here decides: policy.h does.
 class Pool {
  public:
   static constexpr int32_t kNone = -1;
@@ -50,9 +50,9 @@ class Pool {
     int32_t waiting = kNone;  // handle of the one that it is for; kNone when it no longer waits
   };
 
-  // Gangs that run, are not stopping and give slots back, so sorted that those which should be preempted first are found
-  // without looking at the others: in groups of one priority and one size, and in each group those first that lose the
-  // least work (the newest checkpoint; which stays so as time goes on), of these the latest started.
+  // Gangs that run, are not stopping and give slots back, so sorted that those which should be preempted first are
+  // found without looking at the others: in groups of one priority and one size, and in each group those first that
+  // lose the least work (the newest checkpoint; which stays so as time goes on), of these the latest started.
   struct PreemptionGroup {
     int32_t priority = 0;
     int64_t num_ranks = 0;
@@ -84,8 +84,8 @@ class Pool {
   void RemoveRunning(int32_t handle, absl::Time now);
   // It goes on where it is, with other times, another priority, or stopping.
   void UpdateRunning(int32_t handle, const RunningGang& gang);
-  // The waiting gang starts on slots chosen by the request, and waits no longer. If aging had raised it, it is protected
-  // for aged_run_min. Returns its handle as a running one.
+  // The waiting gang starts on slots chosen by the request, and waits no longer. If aging had raised it, it is
+  // protected for aged_run_min. Returns its handle as a running one.
   int32_t Start(int32_t waiting, const SlotRequest& request, absl::Time now);
   // The running gang is to end for the good of the waiting one.
   void Preempt(int32_t running, int32_t waiting);

@@ -24,8 +24,8 @@ struct VictimCandidate {
 //     equal numbers the fewest slots
 //   2 with what is missing then, the same for the priorities below
 //   3 among gangs of one size and equal loss, those that started last
-// Exact for up to `exact_missing_max` missing slots of one priority: beyond, the gangs that lose the least for each slot
-// are taken until it is enough, and those that can be spared are left out again.
+// Exact for up to `exact_missing_max` missing slots of one priority: beyond, the gangs that lose the least for each
+// slot are taken until it is enough, and those that can be spared are left out again.
 std::vector<int32_t> ChooseVictims(const std::vector<VictimCandidate>& candidates, int64_t num_missing,
                                    int64_t exact_missing_max);
 

@@ -130,7 +130,8 @@ TEST(VictimsTest, NoneCanBeSpared) {
       ASSERT_LT(num_slots - candidates[static_cast<size_t>(i)].num_slots, num_missing);
     }
     int64_t num_below = 0;
-    for (const VictimCandidate& candidate : candidates) num_below += candidate.priority < highest ? candidate.num_slots : 0;
+    for (const VictimCandidate& candidate : candidates)
+      num_below += candidate.priority < highest ? candidate.num_slots : 0;
     ASSERT_LT(num_below, num_missing);
   }
 }

@@ -346,7 +346,8 @@ std::string WaitingQueue::DebugExport() const {
                     found.aging_index == kNone ? std::string("-") : absl::StrCat(found.aging_period), "\n");
   }
   for (size_t level = 0; level < kNumSimdLevels; ++level) {
-    for (const auto& [size, count] : sizes_[level]) absl::StrAppend(&text, "size ", level, "/", size, ": ", count, "\n");
+    for (const auto& [size, count] : sizes_[level])
+      absl::StrAppend(&text, "size ", level, "/", size, ": ", count, "\n");
   }
   const absl::btree_map<int64_t, const Experiment*> experiments = [this] {
     absl::btree_map<int64_t, const Experiment*> sorted;

@@ -33,8 +33,8 @@ void AddSize(SizeCounts* counts, int32_t size, int32_t num);
 //
 // Of an experiment with a limit only as many gangs stand in the queue as its limit leaves room for, the first by
 // position; the others are held back until slots of the experiment come free. A value, kept by deltas: each costs
-// O(log n) plus the number of users in the same workspace; looking for the first costs as many steps as users are passed
-// over. Times are as of the last order period (SetTime).
+// O(log n) plus the number of users in the same workspace; looking for the first costs as many steps as users are
+// passed over. Times are as of the last order period (SetTime).
 class WaitingQueue {
  public:
   static constexpr int32_t kFrontLevel = kPriorityMax + 1;
@@ -161,11 +161,11 @@ class WaitingQueue {
   int64_t aging_micros_;        // aging_step; 0: no aging
   int64_t period_ = INT64_MIN;  // the present one: time since the epoch / order_period
   FairShares shares_;
-  std::vector<Job> jobs_;       // by handle
+  std::vector<Job> jobs_;  // by handle
   std::vector<int32_t> unused_handles_;
   int64_t num_jobs_ = 0;
-  std::vector<UserLines> users_;                        // by user
-  IndexSet levels_;                                     // upside down; that have a gang
+  std::vector<UserLines> users_;                         // by user
+  IndexSet levels_;                                      // upside down; that have a gang
   std::array<int32_t, kFrontLevel + 1> num_on_level_{};  // in the queue
   std::array<SizeCounts, kNumSimdLevels> sizes_;         // min_ranks of those in the queue, by SIMD level
   absl::flat_hash_map<int64_t, Experiment> experiments_;

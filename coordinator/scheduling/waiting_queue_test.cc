@@ -49,7 +49,8 @@ class WaitingQueueTest : public testing::Test {
 
 TEST_F(WaitingQueueTest, PriorityThenShareThenPosition) {
   queue_.SetTime(kStart);
-  const int32_t first = Add("ann"), second = Add("ann"), of_bob = Add("bob"), high = Add("ann", 51), low = Add("eve", 49);
+  const int32_t first = Add("ann"), second = Add("ann"), of_bob = Add("bob"), high = Add("ann", 51),
+                low = Add("eve", 49);
   Hold("ann", 2);
   Hold("bob", 1);
   EXPECT_EQ(queue_.InOrder(9), (std::vector<int32_t>{high, of_bob, first, second, low}));

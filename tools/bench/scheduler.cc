@@ -205,13 +205,15 @@ void Probe(const std::string& name, int64_t num_probes, Results* results, const 
 }
 
 void Blocked(const Form& form, Cluster* cluster, Results* results) {
-  Probe("clock", form.num_probes, results, [] {}, [] {});
+  Probe(
+      "clock", form.num_probes, results, [] {}, [] {});
   WaitingGang gang;
-  Probe("blocked", form.num_probes, results, [&] { gang = cluster->NewGang(); },
-        [&] {
-          cluster->view().PutWaiting(gang);
-          cluster->Schedule();
-        });
+  Probe(
+      "blocked", form.num_probes, results, [&] { gang = cluster->NewGang(); },
+      [&] {
+        cluster->view().PutWaiting(gang);
+        cluster->Schedule();
+      });
 }
 
 void Preempt(const Form& form, uint64_t round, Results* results) {
@@ -223,22 +225,24 @@ void Preempt(const Form& form, uint64_t round, Results* results) {
   full.Schedule();
   full.Pass(absl::Minutes(1));
   Cluster cluster = full;
-  Probe("preempt", std::max<int64_t>(5, form.num_probes / 1000), results,
-        [&] {
-          cluster = full;
-          WaitingGang gang = cluster.NewGang();
-          gang.spec.priority = 99;
-          gang.spec.min_ranks = gang.spec.max_ranks = 32;
-          cluster.view().PutWaiting(gang);
-        },
-        [&] {
-          const Decisions decisions = cluster.Schedule();
-          URSA_CHECK(!decisions.preemptions.empty()) << "nothing was preempted";
-        });
+  Probe(
+      "preempt", std::max<int64_t>(5, form.num_probes / 1000), results,
+      [&] {
+        cluster = full;
+        WaitingGang gang = cluster.NewGang();
+        gang.spec.priority = 99;
+        gang.spec.min_ranks = gang.spec.max_ranks = 32;
+        cluster.view().PutWaiting(gang);
+      },
+      [&] {
+        const Decisions decisions = cluster.Schedule();
+        URSA_CHECK(!decisions.preemptions.empty()) << "nothing was preempted";
+      });
 }
 
 void Why(Cluster* cluster, Results* results) {
-  Probe("why", 5, results, [] {}, [&] { URSA_CHECK(cluster->view().ListQueue(1000).size() == 1000); });
+  Probe(
+      "why", 5, results, [] {}, [&] { URSA_CHECK(cluster->view().ListQueue(1000).size() == 1000); });
 }
 
 // What a machine could place if it had nothing to decide.
@@ -278,7 +282,8 @@ void CheckCorrectness(uint64_t seed) {
       cluster.view().Remove(id);
     }
     const Decisions decisions = cluster.Schedule();
-    for (const GangPreemption& preemption : decisions.preemptions) preempted_for[preemption.victim] = preemption.for_whom;
+    for (const GangPreemption& preemption : decisions.preemptions)
+      preempted_for[preemption.victim] = preemption.for_whom;
     for (const GangStart& start : decisions.starts) {
       URSA_CHECK(static_cast<int32_t>(start.ranks.size()) == gangs[start.id.experiment_id].spec.min_ranks);
       for (const RankPlace& place : start.ranks) {
@@ -337,9 +342,11 @@ int Main(int argc, char** argv) {
     Preempt(form, seed, &results);
     Why(&cluster, &results);
   }
-  std::printf("%s: %lld workers x %d slots, %lld gangs of 1 to 32 wait, 100 users in 5 workspaces; median [least most] of %d rounds\n",
-              form_name.c_str(), static_cast<long long>(form.num_workers), kSlots,
-              static_cast<long long>(form.num_waiting), form.rounds);
+  std::printf(
+      "%s: %lld workers x %d slots, %lld gangs of 1 to 32 wait, 100 users in 5 workspaces; median [least most] of %d "
+      "rounds\n",
+      form_name.c_str(), static_cast<long long>(form.num_workers), kSlots, static_cast<long long>(form.num_waiting),
+      form.rounds);
   results.Print("limit", "limit: slots from a bare bitmap", "ranks/s");
   results.Print("fill", "fill", "gangs/s");
   results.Print("fill ranks", "", "ranks/s");
@@ -354,8 +361,9 @@ int Main(int argc, char** argv) {
   std::printf("of the limit: %.1f %% (fill, ranks)\n", 100 * results.Median("fill ranks") / results.Median("limit"));
   std::printf("goal: 1000000 decisions/s; fill makes %.2f of it in gangs, %.2f in ranks\n",
               results.Median("fill") / 1e6, results.Median("fill ranks") / 1e6);
-  std::printf("peers, published: Nomad 3750 containers/s (hashicorp.com/c1m: 1 M containers on 5000 hosts, 5 servers); "
-              "Kubernetes' scheduler gate 400 pods/s (scheduler_perf)\n");
+  std::printf(
+      "peers, published: Nomad 3750 containers/s (hashicorp.com/c1m: 1 M containers on 5000 hosts, 5 servers); "
+      "Kubernetes' scheduler gate 400 pods/s (scheduler_perf)\n");
   return 0;
 }
 
