@@ -10,10 +10,12 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/clock.h"
@@ -42,11 +44,14 @@ constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 constexpr absl::Duration kUploadSweepInterval = absl::Hours(1);
 
 constexpr char kUsage[] =
-    "ursa-coordinator --dir DIR [--listen HOST:PORT] [--tls_cert FILE --tls_key FILE]\n"
+    "ursa-coordinator --dir DIR [FLAGS]\n"
     "  --dir       folder of all data; made if it is not there\n"
     "  --listen    default 127.0.0.1:0; port 0 takes the folder's last port, or a free one\n"
     "  --tls_cert  PEM certificate and those that sign it; needed, with\n"
     "  --tls_key   its PEM key, for any address but loopback\n"
+    "  --user_slots_max N       slots that one user may hold in one pool; default: all\n"
+    "  --workspace_slots_max N  the same for the users of a workspace (tokens named WORKSPACE/USER)\n"
+    "  --aging_step DURATION    waiting so long raises a job by one priority; default 10m, inf: never\n"
     "  --version, --help\n"
     "Examples: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n"
     "          ursa-coordinator --dir ~/ursa --listen 0.0.0.0:7070 --tls_cert host.pem --tls_key host.key\n";
@@ -56,14 +61,31 @@ struct Flags {
   std::string listen = "127.0.0.1:0";
   std::string tls_cert;
   std::string tls_key;
+  SchedulingOptions scheduling;
 };
+
+absl::Status ParseSlots(const std::string& name, const std::string& text, std::optional<int64_t>* slots) {
+  if (text.empty()) return absl::OkStatus();
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(text, &number)) {
+    return absl::InvalidArgumentError(absl::StrCat("flag --", name, ": \"", text, "\" is no number"));
+  }
+  *slots = number;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   Flags flags;
+  std::string user_slots;
+  std::string workspace_slots;
+  std::string aging_step;
   const std::map<std::string, std::string*> known = {{"--dir", &flags.dir},
                                                      {"--listen", &flags.listen},
                                                      {"--tls_cert", &flags.tls_cert},
-                                                     {"--tls_key", &flags.tls_key}};
+                                                     {"--tls_key", &flags.tls_key},
+                                                     {"--user_slots_max", &user_slots},
+                                                     {"--workspace_slots_max", &workspace_slots},
+                                                     {"--aging_step", &aging_step}};
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;
@@ -79,6 +101,13 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
     *it->second = value;
   }
   if (flags.dir.empty()) return absl::InvalidArgumentError("flag --dir: must be given");
+  URSA_RETURN_IF_ERROR(ParseSlots("user_slots_max", user_slots, &flags.scheduling.user_slots_max));
+  URSA_RETURN_IF_ERROR(ParseSlots("workspace_slots_max", workspace_slots, &flags.scheduling.workspace_slots_max));
+  if (!aging_step.empty() && !absl::ParseDuration(aging_step, &flags.scheduling.aging_step)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("flag --aging_step: \"", aging_step, "\" is no duration (hint: 10m)"));
+  }
+  URSA_RETURN_IF_ERROR(flags.scheduling.Validate());
   return flags;
 }
 
@@ -193,6 +222,7 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   env.logs = stores.logs.get();
   env.ledger = stores.ledger.get();
   env.options.version = kVersion;
+  env.options.scheduling = flags.scheduling;
   env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
     struct statvfs stats;
     if (statvfs(dir.c_str(), &stats) != 0) return INT64_MAX;

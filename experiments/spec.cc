@@ -30,7 +30,8 @@ absl::Status CheckContext(const v1::ExperimentSpec& filled, const ResolveContext
     const bool is_elastic = resources.min_slots_per_trial() < resources.slots_per_trial();
     return absl::FailedPreconditionError(absl::StrCat("resources.", is_elastic ? "min_" : "",
                                                       "slots_per_trial: ", resources.min_slots_per_trial(),
-                                                      " slots asked for, the cluster has ", context.cluster_slots));
+                                                      " slots asked for, pool \"", resources.pool(), "\" has ",
+                                                      context.cluster_slots));
   }
   URSA_RETURN_IF_ERROR(CheckBatchOnSlots(filled));
   if (context.num_classes < 2) {

@@ -28,7 +28,7 @@ struct ResolveContext {
   int64_t num_train = 0;  // its training examples
   int64_t num_valid = 0;
   int64_t num_classes = 0;
-  int32_t cluster_slots = 0;  // of all workers that are alive
+  int32_t cluster_slots = 0;  // of all workers of the pool that are alive
   int32_t worker_slots = 1;   // of the machine type that will run it
   int32_t worker_cores = 1;
   std::string device;                        // cpu or cuda

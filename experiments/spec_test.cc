@@ -238,10 +238,10 @@ TEST(ResolveTest, WhatTheClusterAndTheDatasetLack) {
     void (*change)(ResolveContext*);
     const char* expected;
   } cases[] = {
-      {{"resources.slots_per_trial=64"}, [](ResolveContext*) {}, "64 slots asked for, the cluster has 2"},
+      {{"resources.slots_per_trial=64"}, [](ResolveContext*) {}, "64 slots asked for, pool \"default\" has 2"},
       {{"resources.slots_per_trial=64", "resources.min_slots_per_trial=4"},
        [](ResolveContext*) {},
-       "resources.min_slots_per_trial: 4 slots asked for, the cluster has 2"},
+       "resources.min_slots_per_trial: 4 slots asked for, pool \"default\" has 2"},
       {{}, [](ResolveContext* context) { context->num_train = 63; }, "64 images a step, dataset bears@3 has 63"},
       {{}, [](ResolveContext* context) { context->num_valid = 0; }, "0 validation examples"},
       {{}, [](ResolveContext* context) { context->num_classes = 1; }, "1 classes"},

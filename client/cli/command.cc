@@ -35,7 +35,7 @@ const std::vector<Command>& AllCommands() {
   static const auto* const kCommands = [] {
     auto* all = new std::vector<Command>();
     for (auto* const commands :
-         {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &ModelCommands, &EvaluateCommands, &CompareCommands,
+         {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &QueueCommands, &ModelCommands, &EvaluateCommands, &CompareCommands,
           &PredictCommands, &WorkerCommands, &AuditCommands, &CompletionCommands}) {
       for (Command& command : (*commands)()) all->push_back(std::move(command));
     }

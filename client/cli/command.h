@@ -70,6 +70,7 @@ std::string NounHelp(const std::vector<Command>& commands, std::string_view noun
 std::vector<Command> ClusterCommands();
 std::vector<Command> DatasetCommands();
 std::vector<Command> ExperimentCommands();
+std::vector<Command> QueueCommands();
 std::vector<Command> ModelCommands();
 std::vector<Command> EvaluateCommands();
 std::vector<Command> CompareCommands();

@@ -89,13 +89,16 @@ absl::StatusOr<int> EndOf(const v1::Experiment& experiment, Output* out) {
 }
 
 absl::StatusOr<int> Create(Context& context) {
+  if (context.args().Has("follow") && context.args().Has("paused")) {
+    return absl::InvalidArgumentError("--follow and --paused: what is paused has no end to wait for");
+  }
   const std::string& file = context.arg(0);
   URSA_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
   URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec spec, ParseRecipe(file, text));
   URSA_RETURN_IF_ERROR(ApplyOverrides(context.args().All("set"), &spec));
   URSA_RETURN_IF_ERROR(ValidateRecipe(spec));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
-  URSA_ASSIGN_OR_RETURN(v1::Experiment experiment, client->CreateExperiment(spec));
+  URSA_ASSIGN_OR_RETURN(v1::Experiment experiment, client->CreateExperiment(spec, context.args().Has("paused")));
   Output& out = context.out();
   if (!context.args().Has("follow")) {
     out.PrintJson(ExperimentJson(experiment));
@@ -200,13 +203,32 @@ absl::StatusOr<int> Cancel(Context& context) { return Change(context, &Client::C
 absl::StatusOr<int> Pause(Context& context) { return Change(context, &Client::PauseExperiment); }
 absl::StatusOr<int> Resume(Context& context) { return Change(context, &Client::ResumeExperiment); }
 
+absl::StatusOr<int> Set(Context& context) {
+  v1::UpdateExperimentRequest request;
+  URSA_ASSIGN_OR_RETURN(*request.mutable_name(), ExperimentName(context.arg(0)));
+  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> priority, context.args().GetInt("priority", 1, 99));
+  if (priority.has_value()) request.set_priority(static_cast<int32_t>(*priority));
+  if (context.args().Has("pool")) request.set_pool(context.args().GetOr("pool", ""));
+  if (!request.has_priority() && !request.has_pool()) {
+    return absl::InvalidArgumentError("nothing to set (hint: --priority P, --pool Q)");
+  }
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(const v1::Experiment experiment, client->UpdateExperiment(std::move(request)));
+  const v1::ResourcesSpec& resources = experiment.spec().resources();
+  context.out().PrintJson(ExperimentJson(experiment));
+  context.out().Print(absl::StrCat(experiment.experiment_id(), " ", StateWord(experiment.state()), ": priority ",
+                                   resources.priority(), ", pool ", Printable(resources.pool()), "\n"));
+  return kExitDone;
+}
+
 std::vector<Command> LookCommands() {
   return {
       {"experiment",
        "create",
        {{"RECIPE", Arity::kOne, /*is_path=*/true}},
        {{"set", "PATH=VALUE", "replace one field of the recipe; quotes around text are optional", /*repeated=*/true},
-        {"follow", "", "stay until it has ended, with a live table"}},
+        {"follow", "", "stay until it has ended, with a live table"},
+        {"paused", "", "queue it only when it is resumed"}},
        "submit a training job",
        "RECIPE is a textproto file (experiments/recipes/). With --follow the exit status is 1 if it does not complete.",
        "ursa experiment create bears.textproto --set train.fine_tune.epochs=1 --follow",
@@ -275,6 +297,15 @@ std::vector<Command> ChangeCommands() {
        "ursa experiment resume e17",
        true,
        &Resume},
+      {"experiment",
+       "set",
+       {{"ID"}},
+       {{"priority", "P", "1 to 99, higher runs first"}, {"pool", "Q", "workers that it runs on"}},
+       "change its priority or its pool, while it waits or runs",
+       "In another pool it checkpoints, and waits there with its old place in the queue.",
+       "ursa experiment set e17 --priority 90",
+       true,
+       &Set},
   };
 }
 

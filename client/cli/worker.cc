@@ -68,7 +68,7 @@ std::vector<Command> WorkerCommands() {
        "drain",
        {{"WORKER"}},
        {},
-       "give a worker no new task; what runs there goes on",
+       "give a worker no new task; training there checkpoints and goes on elsewhere",
        "",
        "ursa worker drain w1",
        true,

@@ -131,9 +131,10 @@ absl::StatusOr<std::vector<v1::Example>> Client::ListExamples(const std::string&
 
 // ---- experiments; WatchExperiment and ReadLogs are in streams.cc
 
-absl::StatusOr<v1::Experiment> Client::CreateExperiment(const v1::ExperimentSpec& spec) {
+absl::StatusOr<v1::Experiment> Client::CreateExperiment(const v1::ExperimentSpec& spec, bool paused) {
   v1::CreateExperimentRequest request;
   *request.mutable_spec() = spec;
+  request.set_paused(paused);
   return rpc_->Mutate(rpc_->experiments, &v1::ExperimentService::Stub::CreateExperiment, std::move(request));
 }
 
@@ -164,6 +165,20 @@ absl::StatusOr<v1::Experiment> Client::ResumeExperiment(const std::string& name)
   v1::ResumeExperimentRequest request;
   request.set_name(name);
   return rpc_->Mutate(rpc_->experiments, &v1::ExperimentService::Stub::ResumeExperiment, request);
+}
+
+absl::StatusOr<v1::Experiment> Client::UpdateExperiment(v1::UpdateExperimentRequest request) {
+  return rpc_->Mutate(rpc_->experiments, &v1::ExperimentService::Stub::UpdateExperiment, std::move(request));
+}
+
+absl::StatusOr<v1::ExplainExperimentResponse> Client::ExplainExperiment(const std::string& name) {
+  v1::ExplainExperimentRequest request;
+  request.set_name(name);
+  return rpc_->Call(rpc_->experiments, &v1::ExperimentService::Stub::ExplainExperiment, request);
+}
+
+absl::StatusOr<v1::ListQueueResponse> Client::ListQueue(const v1::ListQueueRequest& request) {
+  return rpc_->Call(rpc_->experiments, &v1::ExperimentService::Stub::ListQueue, request);
 }
 
 absl::StatusOr<std::vector<v1::MetricPoint>> Client::ListMetricPoints(const v1::ListMetricPointsRequest& request) {

@@ -77,12 +77,16 @@ class Client {
                                                         const std::string& label, int64_t limit);
 
   // Experiments. `name` is "experiments/e17".
-  absl::StatusOr<v1::Experiment> CreateExperiment(const v1::ExperimentSpec& spec);
+  // `paused`: it waits for a resume before it is queued.
+  absl::StatusOr<v1::Experiment> CreateExperiment(const v1::ExperimentSpec& spec, bool paused);
   absl::StatusOr<v1::Experiment> GetExperiment(const std::string& name);
   absl::StatusOr<std::vector<v1::Experiment>> ListExperiments();
   absl::StatusOr<v1::Experiment> CancelExperiment(const std::string& name);
   absl::StatusOr<v1::Experiment> PauseExperiment(const std::string& name);
   absl::StatusOr<v1::Experiment> ResumeExperiment(const std::string& name);
+  absl::StatusOr<v1::Experiment> UpdateExperiment(v1::UpdateExperimentRequest request);
+  absl::StatusOr<v1::ExplainExperimentResponse> ExplainExperiment(const std::string& name);
+  absl::StatusOr<v1::ListQueueResponse> ListQueue(const v1::ListQueueRequest& request);
   // All pages of what is asked for.
   absl::StatusOr<std::vector<v1::MetricPoint>> ListMetricPoints(const v1::ListMetricPointsRequest& request);
   // Calls `on_lines` with what the ranks printed, all of them or those asked for; with `follow` until the experiment

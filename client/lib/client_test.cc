@@ -234,7 +234,7 @@ class ClientTest : public ::testing::Test {
 
 TEST_F(ClientTest, UnavailableIsTriedAgainWithTheSameRequestId) {
   script_.unavailable_calls = 2;
-  const auto created = NewClient()->CreateExperiment(v1::ExperimentSpec());
+  const auto created = NewClient()->CreateExperiment(v1::ExperimentSpec(), /*paused=*/false);
   ASSERT_TRUE(created.ok()) << created.status();
   ASSERT_EQ(script_.request_ids.size(), 3u);
   EXPECT_EQ(std::set<std::string>(script_.request_ids.begin(), script_.request_ids.end()).size(), 1u);
@@ -243,8 +243,8 @@ TEST_F(ClientTest, UnavailableIsTriedAgainWithTheSameRequestId) {
 
 TEST_F(ClientTest, EachCallHasARequestIdOfItsOwn) {
   const auto client = NewClient();
-  ASSERT_TRUE(client->CreateExperiment(v1::ExperimentSpec()).ok());
-  ASSERT_TRUE(client->CreateExperiment(v1::ExperimentSpec()).ok());
+  ASSERT_TRUE(client->CreateExperiment(v1::ExperimentSpec(), /*paused=*/false).ok());
+  ASSERT_TRUE(client->CreateExperiment(v1::ExperimentSpec(), /*paused=*/false).ok());
   EXPECT_NE(script_.request_ids[0], script_.request_ids[1]);
 }
 

@@ -48,7 +48,6 @@ void AuxTasks::Drop(Tx& tx, int64_t task_id) {
 }
 
 std::optional<RankPlace> AuxTasks::FindPlace(const Tx& tx, const records::AuxTaskRecord& task) const {
-  const std::string& device = task.assignment().device();
   std::optional<RankPlace> best;
   size_t best_load = 0;
   for (const records::WorkerRecord* worker : workers_.UsableWorkers(tx)) {
@@ -58,19 +57,11 @@ std::optional<RankPlace> AuxTasks::FindPlace(const Tx& tx, const records::AuxTas
     for (const int64_t id : load.aux_tasks) {
       ++(IsPrediction(*tx.state().Find<records::AuxTaskRecord>(id)) ? num_predictions : num_jobs);
     }
-    RankPlace place{worker->id(), kNoSlot};
-    if (device == "cuda") {
-      if (worker->kind() != "cuda") continue;
-      for (int32_t slot = 0; slot < worker->slots() && place.slot == kNoSlot; ++slot) {
-        if (!load.slots.count(slot)) place.slot = slot;
-      }
-      if (place.slot == kNoSlot) continue;
-    } else if (IsPrediction(task) ? num_predictions >= static_cast<size_t>(env_.options.warm_predictions_max)
-                                  : num_jobs > 0) {
+    if (IsPrediction(task) ? num_predictions >= static_cast<size_t>(env_.options.warm_predictions_max) : num_jobs > 0) {
       continue;
     }
     if (!best || load.aux_tasks.size() < best_load) {
-      best = place;
+      best = RankPlace{worker->id(), kNoSlot};
       best_load = load.aux_tasks.size();
     }
   }
@@ -81,7 +72,9 @@ void AuxTasks::Schedule(Tx& tx) {
   const std::set<int64_t> waiting = tx.state().waiting_aux_tasks();
   for (const int64_t id : waiting) {
     const auto* found = tx.state().Find<records::AuxTaskRecord>(id);
-    const std::optional<RankPlace> place = FindPlace(tx, *found);
+    const std::string& device = found->assignment().device();
+    const std::optional<RankPlace> place =
+        device == "cuda" ? scheduler_.HoldSlot(tx, device, id) : FindPlace(tx, *found);
     if (!place) continue;
     records::AuxTaskRecord task = *found;
     task.set_worker_id(place->worker_id);

@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "coordinator/core/environment.h"
+#include "coordinator/core/scheduler.h"
 #include "coordinator/core/workers.h"
-#include "coordinator/scheduling/gang_scheduler.h"
 #include "ursa/worker/v1/worker.pb.h"
 
 namespace ursa {
@@ -37,14 +37,15 @@ class AuxTasks {
     std::function<void(Tx& tx, const records::AuxTaskRecord& task)> on_retry;
   };
 
-  AuxTasks(const Environment* env, Workers* workers, Owner owner)
-      : env_(*env), workers_(*workers), owner_(std::move(owner)) {}
+  AuxTasks(const Environment* env, Workers* workers, Scheduler* scheduler, Owner owner)
+      : env_(*env), workers_(*workers), scheduler_(*scheduler), owner_(std::move(owner)) {}
 
   // Adds a task that waits; `task` says kind and owner. Returns its number.
   int64_t Add(Tx& tx, records::AuxTaskRecord task);
   // It is no longer wanted. The owner is not told.
   void Drop(Tx& tx, int64_t task_id);
 
+  // Places what waits. On GPUs it takes the next free slot, before any queued training; after Scheduler::Sync.
   void Schedule(Tx& tx);
 
   // As in Gangs.
@@ -63,6 +64,7 @@ class AuxTasks {
 
   const Environment& env_;
   Workers& workers_;
+  Scheduler& scheduler_;
   const Owner owner_;
   int64_t num_refused_ = 0;
 };

@@ -47,9 +47,10 @@ Coordinator::Coordinator(Environment env)
             aux_tasks_.AddOrders(tx, worker_id, desired);
           }),
       gangs_(&env_, &workers_),
-      aux_tasks_(&env_, &workers_, MakeAuxOwner()),
+      scheduler_(&env_, &workers_, &gangs_),
+      aux_tasks_(&env_, &workers_, &scheduler_, MakeAuxOwner()),
       trials_(&env_),
-      experiments_(&env_, &workers_, &trials_),
+      experiments_(&env_, &scheduler_, &trials_),
       imports_(&env_, &aux_tasks_),
       evaluations_(&env_, &aux_tasks_),
       registry_(&env_),
@@ -86,6 +87,7 @@ AuxTasks::Owner Coordinator::MakeAuxOwner() {
 void Coordinator::Restore() {
   Tx tx(env_.commit);
   workers_.Restore(tx);
+  scheduler_.Restore(tx);
   predictions_.Restore(tx);
   imports_.Restore(tx);
   evaluations_.Restore(tx);
@@ -93,14 +95,15 @@ void Coordinator::Restore() {
 
 void Coordinator::Settle(Tx& tx, const Changes& changes) {
   janitor_.Mark(tx, changes.unreferenced_blobs);
-  rendezvous_.DropUnless(tx, [&tx](const TrialId& trial, int64_t epoch) { return Gangs::IsCurrent(tx, trial, epoch); });
+  rendezvous_.DropUnless(tx, changes.trials, [&tx](const TrialId& trial, int64_t epoch) {
+    return Gangs::IsCurrent(tx, trial, epoch);
+  });
   trials_.Advance(tx, changes.trials);
+  scheduler_.Sync(tx, changes);
   // GPU evaluations take the next free slot before queued training.
   aux_tasks_.Schedule(tx);
-  const std::set<TrialId> before = tx.state().gangs();
-  gangs_.Schedule(tx);
-  for (const TrialId& id : tx.state().gangs()) {
-    if (!before.count(id)) rendezvous_.Add(id, tx.state().Find<records::TrialRecord>(id)->epoch());
+  for (const TrialId& id : scheduler_.Decide(tx)) {
+    rendezvous_.Add(id, tx.state().Find<records::TrialRecord>(id)->epoch());
   }
   trials_.Derive(tx, changes.experiments);
   predictions_.Settle(tx);
@@ -217,6 +220,7 @@ void Coordinator::Tick() {
   Tx tx(env_.commit);
   workers_.Tick(tx);
   gangs_.Tick(tx);
+  scheduler_.Tick(tx);
   rendezvous_.Tick(tx);
   predictions_.Tick(tx);
   janitor_.Tick(tx);

@@ -21,6 +21,7 @@
 #include "coordinator/core/predictions.h"
 #include "coordinator/core/registry.h"
 #include "coordinator/core/rendezvous.h"
+#include "coordinator/core/scheduler.h"
 #include "coordinator/core/trials.h"
 #include "coordinator/core/watchers.h"
 #include "coordinator/core/workers.h"
@@ -60,6 +61,7 @@ class Coordinator {
   const Environment& env() const { return env_; }
   Access& access() { return access_; }
   Workers& workers() { return workers_; }
+  const Scheduler& scheduler() const { return scheduler_; }
   Experiments& experiments() { return experiments_; }
   Watchers& watchers() { return watchers_; }
   Imports& imports() { return imports_; }
@@ -83,6 +85,7 @@ class Coordinator {
   Rendezvous rendezvous_;
   Workers workers_;
   Gangs gangs_;
+  Scheduler scheduler_;
   AuxTasks aux_tasks_;
   Trials trials_;
   Experiments experiments_;

@@ -222,15 +222,21 @@ v1::DatasetVersion Harness::MakeDataset(FakeWorker* worker, const std::string& n
 
 absl::StatusOr<v1::Experiment> Harness::Submit(const std::string& dataset, int32_t slots, const std::string& extra,
                                                const std::string& request_id) {
+  const v1::CreateExperimentRequest request = Recipe(dataset, absl::StrCat("slots_per_trial: ", slots), extra);
+  return Change<v1::Experiment>(
+      [&](Tx& tx, const Caller& caller) { return coordinator_->experiments().Create(tx, caller, request); },
+      request_id);
+}
+
+v1::CreateExperimentRequest Harness::Recipe(const std::string& dataset, const std::string& resources,
+                                            const std::string& extra) {
   v1::CreateExperimentRequest request;
   EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(
       absl::StrCat("name: 'bears' dataset: '", dataset, "' model { architecture: 'resnet18' } ",
                    "data { item_transforms { resize { size: 32 } } batch_size: 4 } train { fine_tune { epochs: 2 } } ",
-                   "resources { slots_per_trial: ", slots, " } ", extra),
+                   "resources { ", resources, " } ", extra),
       request.mutable_spec()));
-  return Change<v1::Experiment>(
-      [&](Tx& tx, const Caller& caller) { return coordinator_->experiments().Create(tx, caller, request); },
-      request_id);
+  return request;
 }
 
 v1::Experiment Harness::Get(const std::string& id) {

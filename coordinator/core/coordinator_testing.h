@@ -136,6 +136,9 @@ class Harness {
 
   absl::StatusOr<v1::Experiment> Submit(const std::string& dataset, int32_t slots = 2, const std::string& extra = "",
                                         const std::string& request_id = "");
+  // A small recipe; `resources` and `extra` are textproto: "slots_per_trial: 2", "max_restarts: 1".
+  static v1::CreateExperimentRequest Recipe(const std::string& dataset, const std::string& resources,
+                                            const std::string& extra = "");
   v1::Experiment Get(const std::string& id);
   // Trains it to the end on `worker`, which has a rank of it; the weights are `weights`.
   void Train(FakeWorker* worker, const std::string& id, const std::string& weights);

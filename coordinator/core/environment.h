@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "coordinator/commit/commit.h"
 #include "coordinator/commit/executor.h"
+#include "coordinator/scheduling/options.h"
 #include "google/protobuf/timestamp.pb.h"
 
 namespace ursa {
@@ -26,6 +27,7 @@ class RecordStore;
 
 // Limits and times of the coordinator.
 struct CoordinatorOptions {
+  SchedulingOptions scheduling;
   absl::Duration lease = absl::Seconds(3);             // unheard for so long, a worker counts as lost
   absl::Duration heartbeat = absl::Milliseconds(500);  // asked of workers
   absl::Duration leaving_time = absl::Seconds(60);     // a worker that stops its tasks by itself gets none for so long
@@ -39,7 +41,6 @@ struct CoordinatorOptions {
   int64_t num_requests_max = 100'000;
   int64_t num_workers_max = 10'000;
   int32_t worker_slots_max = 1024;
-  int64_t queue_depth_max = 1000;     // waiting gangs that are looked at for one placement
   int32_t moves_max = 100;            // starts anew of one trial because of the places it ran at
   int32_t aux_attempts_max = 3;       // deaths of one auxiliary task
   int32_t warm_predictions_max = 2;   // prediction processes of one worker

@@ -1,7 +1,6 @@
 #include "coordinator/core/experiments.h"
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -12,7 +11,6 @@
 #include "base/status_macros.h"
 #include "coordinator/core/gangs.h"
 #include "coordinator/core/paging.h"
-#include "coordinator/scheduling/gang_scheduler.h"
 #include "coordinator/state/task_name.h"
 #include "experiments/resource_names.h"
 #include "experiments/spec.h"
@@ -64,32 +62,6 @@ absl::StatusOr<std::vector<EarlierTrial>> EarlierTrials(const Tx& tx, const v1::
   return earlier;
 }
 
-// The machines that an experiment of now would run on: GPUs if there are any. The weakest of them counts.
-ResolveContext DescribeCluster(const Tx& tx, const std::string& version) {
-  ResolveContext context;
-  context.device = "cpu";
-  context.version = version;
-  for (const auto& [id, worker] : tx.state().All<records::WorkerRecord>()) {
-    if (!worker.lost() && worker.kind() == "cuda") context.device = "cuda";
-  }
-  int32_t simd_level = std::numeric_limits<int32_t>::max();
-  context.simd = "x86-64-v2";
-  for (const auto& [id, worker] : tx.state().All<records::WorkerRecord>()) {
-    if (worker.lost() || worker.kind() != context.device) continue;
-    const bool is_first = context.cluster_slots == 0;
-    context.cluster_slots += worker.slots();
-    if (is_first || worker.cores() * context.worker_slots < context.worker_cores * worker.slots()) {
-      context.worker_slots = worker.slots();
-      context.worker_cores = worker.cores();
-    }
-    if (SimdLevel(worker.simd()) < simd_level) {
-      simd_level = SimdLevel(worker.simd());
-      context.simd = worker.simd();
-    }
-  }
-  return context;
-}
-
 }  // namespace
 
 absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
@@ -97,7 +69,9 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
   URSA_RETURN_IF_ERROR(ValidateRecipe(request.spec()));
   URSA_ASSIGN_OR_RETURN(const records::DatasetVersionRecord* dataset, FindDataset(tx, request.spec().dataset()));
   const v1::DatasetVersion& version = dataset->version();
-  ResolveContext context = DescribeCluster(tx, env_.options.version);
+  const std::string& pool = request.spec().resources().pool();
+  URSA_ASSIGN_OR_RETURN(ResolveContext context, scheduler_.OfferOf(tx, pool.empty() ? kDefaultPool : pool));
+  context.version = env_.options.version;
   context.dataset = absl::StrCat(version.dataset(), "@", version.version());
   context.num_train = version.num_train();
   context.num_valid = version.num_valid();
@@ -108,16 +82,16 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
   URSA_ASSIGN_OR_RETURN(*record.mutable_spec(), ValidateAndResolve(request.spec(), context));
   record.set_num_steps(NumSteps(record.spec(), version.num_train()));
   record.set_num_epochs(NumEpochs(record.spec()));
-  record.set_state(v1::Experiment::STATE_QUEUED);
-  record.set_wanted(records::ExperimentRecord::WANTED_RUN);
+  record.set_state(request.paused() ? v1::Experiment::STATE_PAUSED : v1::Experiment::STATE_QUEUED);
+  record.set_wanted(request.paused() ? records::ExperimentRecord::WANTED_PAUSE : records::ExperimentRecord::WANTED_RUN);
   *record.mutable_create_time() = ToTimestamp(env_.clock->Now());
   record.set_creator(caller.actor);
   record.set_dataset_version(version.name());
   record.set_manifest_hash(dataset->manifest_blob());
   *record.mutable_classes() = version.classes();
   record.set_id(TakeNumber(tx, "experiment"));
-  URSA_LOG(INFO) << "experiment=" << Name(record.id()) << " ->QUEUED dataset=" << context.dataset
-                 << " actor=" << caller.actor;
+  URSA_LOG(INFO) << "experiment=" << Name(record.id()) << (request.paused() ? " ->PAUSED" : " ->QUEUED")
+                 << " dataset=" << context.dataset << " actor=" << caller.actor;
   const int64_t id = record.id();
   Mutation mutation;
   mutation.Audit(AuditEvent(env_, caller, "experiment.create", IdName("experiments", 'e', id), context.dataset));
@@ -188,9 +162,6 @@ v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecor
   experiment.set_experiment_id(Name(id));
   experiment.set_state(record.state());
   experiment.set_reason(record.reason());
-  if (record.state() == v1::Experiment::STATE_QUEUED && record.reason().empty()) {
-    experiment.set_reason(absl::StrCat("waits for ", record.spec().resources().slots_per_trial(), " free slots"));
-  }
   if (record.state() == v1::Experiment::STATE_RUNNING && record.wanted() == records::ExperimentRecord::WANTED_PAUSE &&
       record.reason().empty()) {
     experiment.set_reason("is being paused");
@@ -249,7 +220,14 @@ absl::StatusOr<records::ExperimentRecord> Experiments::FindRecord(const Tx& tx, 
 
 absl::StatusOr<v1::Experiment> Experiments::Get(const Tx& tx, const std::string& name) const {
   URSA_ASSIGN_OR_RETURN(const int64_t id, Find(tx, name));
-  return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+  v1::Experiment experiment = ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+  if (experiment.state() != v1::Experiment::STATE_QUEUED) return experiment;
+  for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) {
+    if (HasEnded(trial->state())) continue;
+    experiment.set_reason(ReasonOf(tx, *trial));
+    break;
+  }
+  return experiment;
 }
 
 absl::StatusOr<v1::ListExperimentsResponse> Experiments::List(const Tx& tx,
@@ -273,12 +251,12 @@ absl::StatusOr<v1::ListExperimentsResponse> Experiments::List(const Tx& tx,
   return response;
 }
 
-v1::Experiment Experiments::Change(Tx& tx, const Caller& caller, const std::string& action,
+v1::Experiment Experiments::Change(Tx& tx, const Caller& caller, const std::string& action, const std::string& details,
                                    records::ExperimentRecord record,
                                    const std::function<void(records::TrialRecord*)>& change) const {
   const int64_t id = record.id();
   Mutation mutation;
-  mutation.Audit(AuditEvent(env_, caller, action, IdName("experiments", 'e', id), ""));
+  mutation.Audit(AuditEvent(env_, caller, action, IdName("experiments", 'e', id), details));
   for (const records::TrialRecord* found : tx.state().TrialsOf(id)) {
     if (HasEnded(found->state())) continue;
     records::TrialRecord trial = *found;
@@ -298,7 +276,7 @@ absl::StatusOr<v1::Experiment> Experiments::Cancel(Tx& tx, const Caller& caller,
   record.set_state(v1::Experiment::STATE_CANCELED);
   record.set_reason(absl::StrCat("canceled by ", caller.actor));
   *record.mutable_end_time() = ToTimestamp(env_.clock->Now());
-  return Change(tx, caller, "experiment.cancel", std::move(record), [&](records::TrialRecord* trial) {
+  return Change(tx, caller, "experiment.cancel", "", std::move(record), [&](records::TrialRecord* trial) {
     EndTrial(env_, v1::Experiment::STATE_CANCELED, absl::StrCat("canceled by ", caller.actor), trial);
     Gangs::RequestEnd(env_, trial);
   });
@@ -308,7 +286,7 @@ absl::StatusOr<v1::Experiment> Experiments::Pause(Tx& tx, const Caller& caller, 
   URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
   if (HasEnded(record.state())) return CannotSince(record, "pause");
   record.set_wanted(records::ExperimentRecord::WANTED_PAUSE);
-  return Change(tx, caller, "experiment.pause", std::move(record), [&](records::TrialRecord* trial) {
+  return Change(tx, caller, "experiment.pause", "", std::move(record), [&](records::TrialRecord* trial) {
     if (trial->state() == v1::Experiment::STATE_QUEUED) SetTrialState(v1::Experiment::STATE_PAUSED, "", trial);
     if (trial->has_gang()) Gangs::RequestStop(env_, trial);
   });
@@ -318,7 +296,7 @@ absl::StatusOr<v1::Experiment> Experiments::Resume(Tx& tx, const Caller& caller,
   URSA_ASSIGN_OR_RETURN(records::ExperimentRecord record, FindRecord(tx, name));
   if (record.state() != v1::Experiment::STATE_PAUSED) return CannotSince(record, "resume");
   record.set_wanted(records::ExperimentRecord::WANTED_RUN);
-  return Change(tx, caller, "experiment.resume", std::move(record), [&](records::TrialRecord* trial) {
+  return Change(tx, caller, "experiment.resume", "", std::move(record), [&](records::TrialRecord* trial) {
     if (trial->state() != v1::Experiment::STATE_PAUSED || trial->waits_for_search()) return;
     trial->mutable_demand()->set_queue_position(TakeNumber(tx, "queue_position"));
     *trial->mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());

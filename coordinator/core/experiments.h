@@ -1,4 +1,4 @@
-// Experiments as their users see them: submit, look, cancel, pause, resume; metric points and logs.
+// Experiments as their users see them: submit, look, cancel, pause, resume, change; metric points and logs.
 #ifndef URSA_COORDINATOR_CORE_EXPERIMENTS_H_
 #define URSA_COORDINATOR_CORE_EXPERIMENTS_H_
 
@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
+#include "coordinator/core/scheduler.h"
 #include "coordinator/core/trials.h"
-#include "coordinator/core/workers.h"
 #include "ursa/v1/experiments.pb.h"
 
 namespace ursa {
@@ -18,8 +18,8 @@ namespace ursa {
 // transaction are guarded by the coordinator's lock; the others read the store and belong on the executor.
 class Experiments {
  public:
-  Experiments(const Environment* env, const Workers* workers, Trials* trials)
-      : env_(*env), workers_(*workers), trials_(*trials) {}
+  Experiments(const Environment* env, Scheduler* scheduler, Trials* trials)
+      : env_(*env), scheduler_(*scheduler), trials_(*trials) {}
 
   absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
   absl::StatusOr<v1::Experiment> Get(const Tx& tx, const std::string& name) const;
@@ -27,6 +27,8 @@ class Experiments {
   absl::StatusOr<v1::Experiment> Cancel(Tx& tx, const Caller& caller, const std::string& name) const;
   absl::StatusOr<v1::Experiment> Pause(Tx& tx, const Caller& caller, const std::string& name) const;
   absl::StatusOr<v1::Experiment> Resume(Tx& tx, const Caller& caller, const std::string& name) const;
+  absl::StatusOr<v1::Experiment> Update(Tx& tx, const Caller& caller, const v1::UpdateExperimentRequest& request) const;
+  absl::StatusOr<v1::ExplainExperimentResponse> Explain(const Tx& tx, const std::string& name) const;
 
   static v1::Experiment ToProto(const Tx& tx, const records::ExperimentRecord& record);
 
@@ -45,13 +47,15 @@ class Experiments {
                                                uint64_t* after_arrival, bool* more) const;
 
  private:
+  // Why the trial waits, where it runs, or what its record says.
+  std::string ReasonOf(const Tx& tx, const records::TrialRecord& trial) const;
   absl::StatusOr<records::ExperimentRecord> FindRecord(const Tx& tx, const std::string& name) const;
   // Puts the record and what `change` makes of each of its trials that has not ended, and brings both in step.
-  v1::Experiment Change(Tx& tx, const Caller& caller, const std::string& action, records::ExperimentRecord record,
-                        const std::function<void(records::TrialRecord*)>& change) const;
+  v1::Experiment Change(Tx& tx, const Caller& caller, const std::string& action, const std::string& details,
+                        records::ExperimentRecord record, const std::function<void(records::TrialRecord*)>& change) const;
 
   const Environment& env_;
-  const Workers& workers_;
+  Scheduler& scheduler_;
   Trials& trials_;
 };
 

@@ -93,6 +93,7 @@ void Gangs::OnCheckpoint(Tx& tx, int32_t rank, const worker::v1::CheckpointSaved
   }
   const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial->experiment_id());
   AddCheckpoint(std::move(checkpoint), experiment.spec().checkpoint(), env_.options.checkpoints_max, trial);
+  *trial->mutable_gang()->mutable_checkpoint_time() = ToTimestamp(env_.clock->Now());
   if (saved.last()) trial->set_trained_to_step(std::max<int64_t>(1, saved.step()));
   URSA_LOG(INFO) << "task=" << TaskName({trial->experiment_id(), trial->number()})
                  << " checkpoint step=" << saved.step();

@@ -43,51 +43,20 @@ void OnExited(const worker::v1::TaskExited& exited, records::Rank* rank) {
 
 }  // namespace
 
-void Gangs::Schedule(Tx& tx) {
-  const State& state = tx.state();
-  if (state.queue().empty()) return;
-  std::vector<SchedulerWorker> workers;
-  std::set<int64_t> usable;
-  for (const records::WorkerRecord* record : workers_.UsableWorkers(tx)) {
-    SchedulerWorker worker{record->id(), record->kind(), SimdLevel(record->simd()), {}};
-    const WorkerLoad& load = state.LoadOf(record->id());
-    for (int32_t slot = 0; slot < record->slots(); ++slot) {
-      if (!load.slots.count(slot)) worker.free_slots.push_back(slot);
-    }
-    usable.insert(record->id());
-    workers.push_back(std::move(worker));
-  }
-  if (workers.empty()) return;
-  std::vector<RunningGang> running;
-  for (const TrialId& id : state.gangs()) {
-    const auto& trial = *state.Find<records::TrialRecord>(id);
-    const auto& ranks = trial.gang().ranks();
-    const auto num_slots = std::count_if(ranks.begin(), ranks.end(), [&usable](const records::Rank& rank) {
-      return !rank.gone() && usable.count(rank.worker_id());
-    });
-    running.push_back({trial.demand().kind(), static_cast<int32_t>(num_slots)});
-  }
-  std::vector<WaitingGang> waiting;
-  std::vector<TrialId> ids;
-  for (const QueueKey& key : state.queue()) {
-    if (static_cast<int64_t>(waiting.size()) == env_.options.queue_depth_max) break;
-    const records::Demand& demand = state.Find<records::TrialRecord>(key.trial)->demand();
-    waiting.push_back({static_cast<int64_t>(ids.size()), demand.kind(), SimdLevel(demand.simd()), demand.slots()});
-    ids.push_back(key.trial);
-  }
-  for (const GangPlacement& placement : ScheduleGangs(std::move(workers), running, waiting)) {
-    Start(tx, ids[static_cast<size_t>(placement.gang_id)], placement.ranks);
-  }
-}
-
-void Gangs::Start(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places) {
+void Gangs::Start(Tx& tx, const TrialId& id, const GangStart& start) {
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
   trial.set_epoch(trial.epoch() + 1);
   records::Gang* gang = trial.mutable_gang();
   gang->set_epoch(trial.epoch());
   gang->set_until_epoch(trial.until_epoch());
   SetPhase(env_, records::Gang::PHASE_RUNNING, gang);
-  for (const RankPlace& place : places) {
+  gang->set_pool(trial.demand().pool());
+  *gang->mutable_start_time() = gang->phase_time();
+  gang->set_protected_level(start.protected_level);
+  if (start.protected_until != absl::InfinitePast()) {
+    *gang->mutable_protected_until() = ToTimestamp(start.protected_until);
+  }
+  for (const RankPlace& place : start.ranks) {
     records::Rank* rank = gang->add_ranks();
     rank->set_worker_id(place.worker_id);
     rank->set_slot(place.slot);
@@ -106,6 +75,29 @@ void Gangs::Start(Tx& tx, const TrialId& id, const std::vector<RankPlace>& place
   if (!trial.has_start_time()) *trial.mutable_start_time() = ToTimestamp(env_.clock->Now());
   SetTrialState(State_::STATE_RUNNING, "", &trial);
   tx.Apply(std::move(Mutation().Put(std::move(trial)).Put(std::move(progress))));
+}
+
+void Gangs::Preempt(Tx& tx, const TrialId& id, const TrialId& for_whom) {
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  const int32_t priority = tx.state().Find<records::TrialRecord>(for_whom)->demand().priority();
+  RequestMove(env_,
+              absl::StrCat("preempted by ", ExperimentId(for_whom.first).ToString(), " of priority ", priority), &trial);
+  trial.mutable_gang()->set_preempted_for_experiment(for_whom.first);
+  trial.mutable_gang()->set_preempted_for_trial(for_whom.second);
+  URSA_LOG(INFO) << "task=" << TaskName(id) << " RUNNING->STOPPING epoch=" << trial.epoch() << " reason=\""
+                 << trial.gang().stop_why() << "\"";
+  tx.Put(std::move(trial));
+}
+
+void Gangs::StopOn(Tx& tx, int64_t worker_id, const std::string& why) {
+  const std::set<TrialId> trials = tx.state().LoadOf(worker_id).trials;
+  for (const TrialId& id : trials) {
+    const auto& found = *tx.state().Find<records::TrialRecord>(id);
+    if (found.gang().phase() != records::Gang::PHASE_RUNNING) continue;
+    records::TrialRecord trial = found;
+    RequestMove(env_, why, &trial);
+    tx.Put(std::move(trial));
+  }
 }
 
 bool Gangs::IsCurrent(const Tx& tx, const TrialId& id, int64_t epoch) {
@@ -261,9 +253,16 @@ void Gangs::Conclude(Tx& tx, records::TrialRecord* trial) {
   trial->clear_gang();
   if (HasEnded(trial->state()) || gang.done()) return;
   const bool pauses = Trials::Pauses(tx, *trial);
-  if (!pauses) *trial->mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());
+  if (!pauses) {
+    const absl::Time now = env_.clock->Now();
+    const absl::Time start = gang.has_start_time() ? FromTimestamp(gang.start_time()) : now;
+    const absl::Time since = FromTimestamp(trial->demand().queue_time());
+    *trial->mutable_demand()->mutable_queue_time() =
+        ToTimestamp(WaitsSince(env_.options.scheduling, since, start, now));
+  }
   if (gang.failure().empty()) {
-    SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, pauses ? "" : "its worker stopped it", trial);
+    const std::string why = gang.stop_why().empty() ? "its worker stopped it" : gang.stop_why();
+    SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, pauses ? "" : why, trial);
     return;
   }
   Remedy(tx, gang, trial);
@@ -290,7 +289,8 @@ void Gangs::Remedy(Tx& tx, const records::Gang& gang, records::TrialRecord* tria
   } else if (Trials::Pauses(tx, *trial)) {
     SetTrialState(State_::STATE_PAUSED, absl::StrCat("stopped without a new checkpoint: ", why), trial);
   } else if (remedy == ursa::Remedy::kAgain) {
-    SetTrialState(State_::STATE_QUEUED, absl::StrCat("starts again: ", why), trial);
+    const std::string first = gang.stop_why().empty() ? "starts again" : absl::StrCat(gang.stop_why(), ", then");
+    SetTrialState(State_::STATE_QUEUED, absl::StrCat(first, ": ", why), trial);
   } else if (remedy == ursa::Remedy::kMove) {
     if (trial->moves() >= env_.options.moves_max) {
       return EndTrial(env_, State_::STATE_ERROR,
@@ -350,6 +350,12 @@ void Gangs::RequestStop(const Environment& env, records::TrialRecord* trial) {
   if (trial->gang().phase() == records::Gang::PHASE_RUNNING) {
     SetPhase(env, records::Gang::PHASE_STOPPING, trial->mutable_gang());
   }
+}
+
+void Gangs::RequestMove(const Environment& env, const std::string& why, records::TrialRecord* trial) {
+  if (trial->gang().phase() != records::Gang::PHASE_RUNNING) return;
+  RequestStop(env, trial);
+  trial->mutable_gang()->set_stop_why(why);
 }
 
 void Gangs::RequestEnd(const Environment& env, records::TrialRecord* trial) {

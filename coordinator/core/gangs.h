@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/workers.h"
-#include "coordinator/scheduling/gang_scheduler.h"
+#include "coordinator/scheduling/policy.h"
 #include "ursa/worker/v1/worker.pb.h"
 
 namespace ursa {
@@ -19,21 +19,26 @@ namespace ursa {
 // What the ranks of a trial's task do, as Gang in storage/v1 keeps it:
 //
 //   (queued) --1--> RUNNING --2--> FINISHED --6--> (completed, or waits for its search)
-//                    |   `---3--> STOPPING --6--> (paused, or queued again)
+//                    |   `---3--> STOPPING --6--> (paused, or queued again with its old place)
 //                    `---4--> ENDING --6--> (queued again, or error; canceled)
 //                             STOPPING --5--> ENDING
 //   1 all ranks have slots: a new fencing epoch           2 rank 0 is done and the last checkpoint is committed
-//   3 a pause, or a worker that ends stops its tasks       4 a rank failed, its worker is lost, or it is canceled
+//   3 a pause, a preemption, a drain; a worker that ends    4 a rank failed, its worker is lost, or it is canceled
+//     stops its tasks by itself
 //   5 as 4                                                6 all processes are gone
 //
 // Slots are free when a rank is gone. What comes from another epoch than the gang's is refused. What a failure leads to
-// is failure_policy.h's to say. Guarded by the coordinator's lock: every method takes a transaction.
+// is failure_policy.h's to say; a stop for the cluster's sake (Gang.stop_why) counts against nothing. Guarded by the
+// coordinator's lock: every method takes a transaction.
 class Gangs {
  public:
   Gangs(const Environment* env, Workers* workers) : env_(*env), workers_(*workers) {}
 
-  // Places what can be placed. Called when queue or capacity changed.
-  void Schedule(Tx& tx);
+  // Carries out what the scheduler has decided: a new gang, and the stop of one for another.
+  void Start(Tx& tx, const TrialId& id, const GangStart& start);
+  void Preempt(Tx& tx, const TrialId& id, const TrialId& for_whom);
+  // Stops the gangs of the worker, with checkpoints; they are queued again.
+  void StopOn(Tx& tx, int64_t worker_id, const std::string& why);
 
   // An event of a rank that stands on that worker. `missing_blobs`: those named by checkpoints that are not stored.
   // Returns whether it was taken; false: from a stale epoch, or not one of this worker's ranks.
@@ -51,6 +56,8 @@ class Gangs {
   // The gang is to end, with a checkpoint (pause) or without (cancel); the experiment's record says what then.
   static void RequestStop(const Environment& env, records::TrialRecord* trial);
   static void RequestEnd(const Environment& env, records::TrialRecord* trial);
+  // The same as a pause, but it is queued again, and says why.
+  static void RequestMove(const Environment& env, const std::string& why, records::TrialRecord* trial);
 
   void AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState* desired) const;
 
@@ -63,7 +70,6 @@ class Gangs {
   int64_t num_refused() const { return num_refused_; }
 
  private:
-  void Start(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places);
   void OnMetrics(Tx& tx, const records::TrialRecord& trial, const worker::v1::MetricPoints& metrics);
   void OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log);
   void OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress& progress);

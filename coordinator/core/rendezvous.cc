@@ -147,16 +147,19 @@ void Rendezvous::Wake(Tx& tx, Store* store) {
   store->waiters = std::move(waiting);
 }
 
-void Rendezvous::DropUnless(Tx& tx, const std::function<bool(const TrialId&, int64_t)>& is_current) {
-  for (auto it = stores_.begin(); it != stores_.end();) {
-    if (is_current(it->first.first, it->first.second)) {
-      ++it;
-      continue;
+void Rendezvous::DropUnless(Tx& tx, const std::set<TrialId>& trials,
+                            const std::function<bool(const TrialId&, int64_t)>& is_current) {
+  for (const TrialId& trial : trials) {
+    for (auto it = stores_.lower_bound({trial, 0}); it != stores_.end() && it->first.first == trial;) {
+      if (is_current(trial, it->first.second)) {
+        ++it;
+        continue;
+      }
+      for (const Waiter& waiter : it->second.waiters) {
+        waiter.answer(tx, absl::AbortedError("rendezvous: its epoch has ended"));
+      }
+      it = stores_.erase(it);
     }
-    for (const Waiter& waiter : it->second.waiters) {
-      waiter.answer(tx, absl::AbortedError("rendezvous: its epoch has ended"));
-    }
-    it = stores_.erase(it);
   }
 }
 

@@ -35,8 +35,9 @@ class Rendezvous {
   bool Has(const TrialId& trial, int64_t epoch) const { return stores_.count({trial, epoch}) > 0; }
   // Makes an empty store, for an epoch that starts now.
   void Add(const TrialId& trial, int64_t epoch) { stores_.try_emplace({trial, epoch}); }
-  // Forgets all epochs for which `is_current` is false; who waits there gets ABORTED.
-  void DropUnless(Tx& tx, const std::function<bool(const TrialId& trial, int64_t epoch)>& is_current);
+  // Forgets those epochs of `trials` for which `is_current` is false; who waits there gets ABORTED.
+  void DropUnless(Tx& tx, const std::set<TrialId>& trials,
+                  const std::function<bool(const TrialId& trial, int64_t epoch)>& is_current);
 
   // Answers those who have waited for too long.
   void Tick(Tx& tx);

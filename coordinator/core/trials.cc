@@ -74,6 +74,22 @@ v1::ExperimentSpec SpecOfTrial(const records::ExperimentRecord& experiment, cons
   return *std::move(spec);
 }
 
+records::Demand DemandOf(const v1::ExperimentSpec& spec) {
+  const v1::ResourcesSpec& resources = spec.resources();
+  records::Demand demand;
+  demand.set_slots(resources.slots_per_trial());
+  demand.set_kind(spec.execution().device());
+  demand.set_simd(spec.execution().simd());
+  demand.set_priority(resources.priority());
+  demand.set_pool(resources.pool());
+  demand.set_experiment_slots_max(resources.max_slots());
+  if (resources.min_slots_per_trial() < resources.slots_per_trial()) {
+    demand.set_min_slots(resources.min_slots_per_trial());
+    demand.set_slots_divide(spec.data().batch_size());
+  }
+  return demand;
+}
+
 void SetTrialState(v1::Experiment::State state, std::string reason, records::TrialRecord* trial) {
   URSA_LOG(INFO) << "task=" << TaskName({trial->experiment_id(), trial->number()}) << " " << StateName(trial->state())
                  << "->" << StateName(state) << " epoch=" << trial->epoch() << " reason=\"" << reason << "\"";
@@ -104,12 +120,8 @@ records::TrialRecord Trials::MakeTrial(Tx& tx, const records::ExperimentRecord& 
   }
   const v1::ExperimentSpec& spec = experiment.spec();
   records::Demand* demand = trial.mutable_demand();
-  demand->set_slots(spec.resources().slots_per_trial());
-  demand->set_kind(spec.execution().device());
-  demand->set_simd(spec.execution().simd());
-  demand->set_priority(spec.resources().priority());
+  *demand = DemandOf(spec);
   demand->set_queue_position(TakeNumber(tx, "queue_position"));
-  demand->set_pool(spec.resources().pool());
   demand->set_user(experiment.creator());
   *demand->mutable_queue_time() = ToTimestamp(env_.clock->Now());
   const bool pauses = experiment.wanted() == records::ExperimentRecord::WANTED_PAUSE;
@@ -122,6 +134,7 @@ records::TrialRecord Trials::MakeTrial(Tx& tx, const records::ExperimentRecord& 
     EndTrial(env_, State_::STATE_ERROR, std::string(own.status().message()), &trial);
     return trial;
   }
+  demand->set_slots_divide(DemandOf(*own).slots_divide());  // its batch size may be its own
   trial.set_num_steps(NumSteps(*own, NumTrain(tx, experiment)));
   trial.set_num_epochs(NumEpochs(*own));
   return trial;

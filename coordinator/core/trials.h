@@ -17,6 +17,9 @@ namespace ursa {
 // The recipe that the trial trains: its experiment's, with its own values of the hyperparameters.
 v1::ExperimentSpec SpecOfTrial(const records::ExperimentRecord& experiment, const records::TrialRecord& trial);
 
+// What a trial with that resolved recipe asks of the cluster; without a user and a place in the queue.
+records::Demand DemandOf(const v1::ExperimentSpec& spec);
+
 // A transition of a trial, logged. EndTrial also says when.
 void SetTrialState(v1::Experiment::State state, std::string reason, records::TrialRecord* trial);
 void EndTrial(const Environment& env, v1::Experiment::State state, std::string reason, records::TrialRecord* trial);
@@ -36,7 +39,8 @@ class Trials {
  public:
   explicit Trials(const Environment* env) : env_(*env) {}
 
-  // The trials with which a new experiment begins; added to the mutation that puts it.
+  // The trials with which a new experiment begins, queued or, if it is wanted so, paused; added to the mutation that puts
+  // the experiment.
   void Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation);
 
   // Tells searches what is new about their trials, and carries out what they want.

@@ -10,7 +10,7 @@
 #include "base/status_macros.h"
 #include "coordinator/core/failure_policy.h"
 #include "coordinator/core/paging.h"
-#include "coordinator/scheduling/gang_scheduler.h"
+#include "coordinator/scheduling/simd_level.h"
 #include "experiments/resource_names.h"
 
 namespace ursa {
@@ -46,6 +46,10 @@ absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) c
         absl::StrCat("hello: simd \"", hello.simd(), "\" is not known (x86-64-v2, avx2, avx512)"));
   }
   if (hello.incarnation().empty()) return absl::InvalidArgumentError("hello: incarnation is empty");
+  if (!hello.pool().empty()) {
+    const absl::Status name = CheckName("pool", hello.pool());
+    if (!name.ok()) return absl::InvalidArgumentError(absl::StrCat("hello: ", name.message()));
+  }
   for (const std::string* text :
        {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version(), &hello.pool()}) {
     if (text->size() > kHelloTextBytesMax) {
@@ -84,6 +88,7 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
     Lease& lease = leases_[id];
     lease.last_sequence = 0;
     lease.leaving_until = absl::InfinitePast();
+    lease.is_leaving = false;
   }
   if (known == nullptr || record.incarnation() != hello.incarnation() || record.lost()) {
     URSA_LOG(INFO) << "worker=" << Name(id) << " host=" << hello.host() << " slots=" << hello.slots()
@@ -109,6 +114,7 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   lease.session = session;
   lease.last_heard = env_.clock->Now();
   lease.sent_orders.clear();
+  usability_changes_.insert(id);
   sessions_[session.get()] = id;
 
   worker::v1::ConnectResponse welcome;
@@ -130,6 +136,7 @@ void Workers::Disconnected(Tx&, const WorkerSession* session) {
   if (it == sessions_.end()) return;
   const auto lease = leases_.find(it->second);
   if (lease != leases_.end() && lease->second.session.get() == session) lease->second.session = nullptr;
+  usability_changes_.insert(it->second);
   sessions_.erase(it);
 }
 
@@ -157,6 +164,8 @@ bool Workers::IsNewSequence(int64_t worker_id, int64_t sequence) {
 
 void Workers::SetLeaving(int64_t worker_id) {
   leases_[worker_id].leaving_until = env_.clock->Now() + env_.options.leaving_time;
+  leases_[worker_id].is_leaving = true;
+  usability_changes_.insert(worker_id);
 }
 
 void Workers::Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse message) {
@@ -214,8 +223,16 @@ void Workers::Strike(Tx& tx, int64_t worker_id, const TrialId& trial, worker::v1
   tx.Put(std::move(record));
 }
 
+std::set<int64_t> Workers::TakeUsabilityChanges() { return std::exchange(usability_changes_, {}); }
+
 void Workers::Tick(Tx& tx) {
   const absl::Time now = env_.clock->Now();
+  for (auto& [id, lease] : leases_) {
+    if (!lease.is_leaving || lease.leaving_until > now) continue;
+    lease.is_leaving = false;
+    usability_changes_.insert(id);
+    tx.RequestSettle();
+  }
   std::vector<int64_t> lost;
   std::vector<int64_t> forgotten;
   for (const auto& [id, record] : tx.state().All<records::WorkerRecord>()) {
@@ -259,6 +276,7 @@ v1::Worker Workers::ToProto(const Tx& tx, const records::WorkerRecord& record) c
   const auto num_taken = static_cast<int32_t>(tx.state().LoadOf(record.id()).slots.size());
   worker.set_free(std::max(0, record.slots() - num_taken));
   worker.set_kind(record.kind());
+  worker.set_pool(record.pool().empty() ? kDefaultPool : record.pool());
   const auto lease = leases_.find(record.id());
   *worker.mutable_last_seen_time() =
       lease == leases_.end() ? record.last_seen_time() : ToTimestamp(lease->second.last_heard);

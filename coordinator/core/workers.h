@@ -81,6 +81,8 @@ class Workers {
   // May be given new tasks: alive, connected, neither drained, leaving nor set aside.
   bool IsUsable(const Tx& tx, int64_t worker_id) const;
   std::vector<const records::WorkerRecord*> UsableWorkers(const Tx& tx) const;
+  // Workers that may have become usable, or not usable, since the last call, for other reasons than their records.
+  std::set<int64_t> TakeUsabilityChanges();
 
   // Loses workers whose lease has ended; forgets those lost for long.
   void Tick(Tx& tx);
@@ -100,6 +102,7 @@ class Workers {
     int64_t last_sequence = 0;               // of events in this incarnation
     std::string sent_orders;                 // the last desired state sent on this stream, serialized
     absl::Time leaving_until = absl::InfinitePast();
+    bool is_leaving = false;  // leaving_until has not been seen to pass
   };
 
   absl::Status CheckHello(const Tx& tx, const worker::v1::Hello& hello) const;
@@ -109,6 +112,7 @@ class Workers {
   const OnGone on_gone_;
   const AddOrders add_orders_;
   std::map<int64_t, Lease> leases_;
+  std::set<int64_t> usability_changes_;
   std::map<const WorkerSession*, int64_t> sessions_;
 };
 

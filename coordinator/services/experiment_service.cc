@@ -61,6 +61,23 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
                     [&](Tx& tx, const Caller& caller) { return experiments_.Resume(tx, caller, request->name()); });
   }
 
+  grpc::ServerUnaryReactor* UpdateExperiment(grpc::CallbackServerContext* context,
+                                             const v1::UpdateExperimentRequest* request,
+                                             v1::Experiment* response) override {
+    return Changing(env_, context, "ExperimentService/UpdateExperiment", request, response,
+                    [&](Tx& tx, const Caller& caller) { return experiments_.Update(tx, caller, *request); });
+  }
+  grpc::ServerUnaryReactor* ExplainExperiment(grpc::CallbackServerContext* context,
+                                              const v1::ExplainExperimentRequest* request,
+                                              v1::ExplainExperimentResponse* response) override {
+    return Reading(env_, context, response, [&](const Tx& tx) { return experiments_.Explain(tx, request->name()); });
+  }
+  grpc::ServerUnaryReactor* ListQueue(grpc::CallbackServerContext* context, const v1::ListQueueRequest* request,
+                                      v1::ListQueueResponse* response) override {
+    return Reading(env_, context, response,
+                   [&](const Tx& tx) { return coordinator_.scheduler().ListQueue(tx, *request); });
+  }
+
   grpc::ServerUnaryReactor* ListMetricPoints(grpc::CallbackServerContext* context,
                                              const v1::ListMetricPointsRequest* request,
                                              v1::ListMetricPointsResponse* response) override {

@@ -101,6 +101,7 @@ URSA_ENTITY(TokenRecord, "token", NameKey, r.name());
 URSA_ENTITY(RequestRecord, "request", NamePairKey, NamePairKey(r.actor(), r.request_id()));
 URSA_ENTITY(AuxTaskRecord, "aux", NumberKey, r.id());
 URSA_ENTITY(GarbageRecord, "garbage", NameKey, r.hash());
+URSA_ENTITY(UsageRecord, "usage", NamePairKey, NamePairKey(r.kind() + "/" + r.pool(), r.user()));
 #undef URSA_ENTITY
 
 // There is one of it.
@@ -121,7 +122,8 @@ using AllEntities =
          records::EpochRecord, records::SearchFactRecord, records::DatasetVersionRecord, records::ImportRecord,
          records::ImportPartRecord, records::ModelRecord, records::ModelVersionRecord, records::ModelEventRecord,
          records::EvaluationRecord, records::ComparisonRecord, records::WorkerRecord, records::TokenRecord,
-         records::RequestRecord, records::AuxTaskRecord, records::GarbageRecord, records::AuditHeadRecord>;
+         records::RequestRecord, records::AuxTaskRecord, records::GarbageRecord, records::UsageRecord,
+         records::AuditHeadRecord>;
 
 }  // namespace ursa
 

@@ -56,9 +56,10 @@ int64_t Micros(const google::protobuf::Timestamp& time) { return time.seconds() 
 
 void Changes::Merge(const Changes& other) {
   experiments.insert(other.experiments.begin(), other.experiments.end());
-  trials.insert(other.trials.begin(), other.trials.end());
   workers.insert(other.workers.begin(), other.workers.end());
-  placement |= other.placement;
+  trials.insert(other.trials.begin(), other.trials.end());
+  aux_tasks.insert(other.aux_tasks.begin(), other.aux_tasks.end());
+  worker_records.insert(other.worker_records.begin(), other.worker_records.end());
   unreferenced_blobs.insert(other.unreferenced_blobs.begin(), other.unreferenced_blobs.end());
 }
 
@@ -248,18 +249,16 @@ void State::Index(const records::TrialRecord& trial, int sign, Changes* changes)
   const TrialId id(trial.experiment_id(), trial.number());
   changes->experiments.insert(id.first);
   changes->trials.insert(id);
-  changes->placement = true;
   TrialCounts& counts = trial_counts_[id.first];
   counts.total += sign;
   if (!HasEnded(trial.state())) counts.open += sign;
   if (trial.has_gang()) counts.gangs += sign;
   if (counts.total == 0) trial_counts_.erase(id.first);
   if (trial.state() == v1::Experiment::STATE_QUEUED && !trial.has_gang()) {
-    const QueueKey key{-trial.demand().priority(), trial.demand().queue_position(), id};
     if (sign > 0) {
-      queue_.insert(key);
+      waiting_trials_.insert(id);
     } else {
-      queue_.erase(key);
+      waiting_trials_.erase(id);
     }
   }
   if (trial.has_gang()) IndexGang(trial, sign, changes);
@@ -333,7 +332,7 @@ void State::Index(const records::ComparisonRecord& record, int sign, Changes*) {
 
 void State::Index(const records::WorkerRecord& worker, int, Changes* changes) {
   changes->workers.insert(worker.id());
-  changes->placement = true;
+  changes->worker_records.insert(worker.id());
 }
 
 void State::Index(const records::TokenRecord& token, int sign, Changes*) {
@@ -355,7 +354,7 @@ void State::Index(const records::RequestRecord& request, int sign, Changes*) {
 }
 
 void State::Index(const records::AuxTaskRecord& task, int sign, Changes* changes) {
-  changes->placement = true;
+  changes->aux_tasks.insert(task.id());
   if (task.assignment().has_evaluate()) CountReference(task.assignment().evaluate().examples_hash(), sign, changes);
   if (task.worker_id() == 0) {
     if (sign > 0) {
@@ -462,8 +461,7 @@ struct Exporter {
 std::string State::DebugExport() const {
   std::ostringstream out;
   AllEntities<Exporter>::Export(*this, &out);
-  for (const QueueKey& key : queue_)
-    out << "queue " << -key.negative_priority << " " << key.position << " " << TaskName(key.trial) << "\n";
+  for (const TrialId& id : waiting_trials_) out << "waiting " << TaskName(id) << "\n";
   for (const TrialId& id : gangs_) out << "gang " << TaskName(id) << "\n";
   for (const int64_t id : waiting_aux_) out << "waiting a" << id << "\n";
   for (const auto& [worker, load] : loads_) {

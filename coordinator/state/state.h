@@ -18,16 +18,6 @@
 
 namespace ursa {
 
-// Where a trial stands in the queue: higher priority first, then who came first.
-struct QueueKey {
-  int32_t negative_priority = 0;
-  int64_t position = 0;
-  TrialId trial;
-  friend bool operator<(const QueueKey& a, const QueueKey& b) {
-    return std::tie(a.negative_priority, a.position, a.trial) < std::tie(b.negative_priority, b.position, b.trial);
-  }
-};
-
 // What occupies one worker: gangs whose rank there is not gone, auxiliary tasks that are placed there.
 struct WorkerLoad {
   std::map<int32_t, std::string> slots;  // slot -> "t17.1" or "a4"
@@ -45,13 +35,15 @@ struct TrialCounts {
 // What a mutation touched; for whoever has to tell the outside.
 struct Changes {
   std::set<int64_t> experiments;             // shown otherwise than before
-  std::set<TrialId> trials;                  // of which more is known than before
   std::set<int64_t> workers;                 // what should run there may have changed
-  bool placement = false;                    // queue or capacity changed: there may be something to place
+  std::set<TrialId> trials;                  // of which something changed: their state, slots, epochs
+  std::set<int64_t> aux_tasks;               // the same
+  std::set<int64_t> worker_records;          // put or deleted
   std::set<std::string> unreferenced_blobs;  // nothing in State refers to them any more
 
   bool empty() const {
-    return experiments.empty() && trials.empty() && workers.empty() && !placement && unreferenced_blobs.empty();
+    return experiments.empty() && workers.empty() && trials.empty() && aux_tasks.empty() && worker_records.empty() &&
+           unreferenced_blobs.empty();
   }
   void Merge(const Changes& other);
 };
@@ -111,8 +103,8 @@ class State {
   // The number after the last one given out under that name; the caller puts the counter.
   int64_t NextNumber(const std::string& counter) const;
 
-  // Queued trials of which nothing runs, in the order in which they should start.
-  const std::set<QueueKey>& queue() const { return queue_; }
+  // Queued trials of which nothing runs.
+  const std::set<TrialId>& waiting_trials() const { return waiting_trials_; }
   // Trials that have a gang.
   const std::set<TrialId>& gangs() const { return gangs_; }
   // Auxiliary tasks that wait for a place.
@@ -173,7 +165,7 @@ class State {
   AllEntities<TablesOf> tables_;
 
   // Derived from tables_ alone.
-  std::set<QueueKey> queue_;
+  std::set<TrialId> waiting_trials_;
   std::set<TrialId> gangs_;
   std::set<int64_t> waiting_aux_;
   std::map<int64_t, WorkerLoad> loads_;

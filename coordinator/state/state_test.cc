@@ -79,7 +79,7 @@ class Records {
   std::map<std::pair<std::string, std::string>, std::string> stored_;
 };
 
-TEST(StateTest, QueueIsByPriorityThenPosition) {
+TEST(StateTest, QueuedTrialsWait) {
   State state;
   Mutation mutation;
   mutation.Put(Trial(1, v1::Experiment::STATE_QUEUED, 50))
@@ -87,18 +87,16 @@ TEST(StateTest, QueueIsByPriorityThenPosition) {
       .Put(Trial(3, v1::Experiment::STATE_QUEUED, 50))
       .Put(Trial(4, v1::Experiment::STATE_PAUSED, 99));
   const Changes changes = StateTestPeer::Apply(&state, mutation);
-  EXPECT_TRUE(changes.placement);
-  std::vector<int64_t> order;
-  for (const QueueKey& key : state.queue()) order.push_back(key.trial.first);
-  EXPECT_EQ(order, (std::vector<int64_t>{2, 1, 3}));
+  EXPECT_EQ(changes.trials, (std::set<TrialId>{{1, 1}, {2, 1}, {3, 1}, {4, 1}}));
+  EXPECT_EQ(state.waiting_trials(), (std::set<TrialId>{{1, 1}, {2, 1}, {3, 1}}));
 }
 
-TEST(StateTest, AQueuedTrialWithAGangIsNotYetInTheQueue) {
+TEST(StateTest, AQueuedTrialWithAGangDoesNotWaitYet) {
   State state;
   records::TrialRecord trial = Trial(1, v1::Experiment::STATE_QUEUED);
   AddRank(&trial, 7, 0);
   StateTestPeer::Apply(&state, Mutation().Put(trial));
-  EXPECT_TRUE(state.queue().empty());
+  EXPECT_TRUE(state.waiting_trials().empty());
   EXPECT_EQ(state.gangs().count({1, 1}), 1u);
 }
 

@@ -5,12 +5,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -334,10 +336,14 @@ class WorkerProgramTest : public AgentTest {
  protected:
   pid_t StartProgram() {
     std::ofstream(dir_ + "/address") << server_->address() << "\n";
+    std::filesystem::create_directory(dir_ + "/bin");
+    std::error_code exists;  // the program is started twice
+    std::filesystem::create_symlink(std::filesystem::absolute(kTestTask), dir_ + "/bin/ursa-task", exists);
     const pid_t pid = ::fork();
     if (pid == 0) {
+      ::setenv("URSA_BIN", (dir_ + "/bin").c_str(), 1);
       ::execl("worker/agent/ursa-worker", "ursa-worker", "--dir", dir_.c_str(), "--slots", "2", "--token_file",
-              (dir_ + "/token").c_str(), "--task_binary", kTestTask, nullptr);
+              (dir_ + "/token").c_str(), "--pool", "lab", nullptr);
       ::_exit(127);
     }
     return pid;
@@ -364,6 +370,7 @@ TEST_F(WorkerProgramTest, TermStopsTasksAndExitsWithZero) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
   EXPECT_EQ(Events(coordinator_.received(), worker::v1::TaskEvent::kCheckpoint).size(), 2u);
   EXPECT_EQ(NumExited(coordinator_.received()), 2);
+  EXPECT_EQ(coordinator_.received().hellos[0].pool(), "lab");
 }
 
 TEST_F(WorkerProgramTest, SecondSignalKillsAtOnce) {

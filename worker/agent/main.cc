@@ -44,13 +44,14 @@ constexpr char kUsage[] =
     "  --slots N          how many ranks may run at once (default 1)\n"
     "  --kind KIND        of the slots: cpu or cuda (default cpu)\n"
     "  --fabric IFACE     network interface that carries collectives (default lo)\n"
-    "  --task_binary FILE the program of tasks (default: ursa-task beside this program, else in $URSA_BIN)\n"
+    "  --pool NAME        whose queue the slots serve (default: the pool \"default\")\n"
+    "The program of tasks, ursa-task, is beside this program, else in $URSA_BIN.\n"
     "Example: ursa-worker --dir ~/ursa --server https://host:7070 --token_file worker.token --ca_file ca.pem --slots "
     "4\n";
 
 absl::StatusOr<std::map<std::string, std::string>> ParseFlags(int argc, char** argv) {
   std::map<std::string, std::string> flags = {{"dir", ""},    {"server", ""},  {"token_file", ""}, {"ca_file", ""},
-                                              {"slots", "1"}, {"kind", "cpu"}, {"fabric", "lo"},   {"task_binary", ""}};
+                                              {"slots", "1"}, {"kind", "cpu"}, {"fabric", "lo"},   {"pool", ""}};
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const size_t equals = word.find('=');
@@ -113,7 +114,7 @@ absl::Status Run(std::map<std::string, std::string> flags, const sigset_t& signa
   Agent::Options options;
   options.dir = dir;
   options.worker_id_file = own_dir + "/worker.id";
-  options.task_binary = flags["task_binary"].empty() ? FindProgram("ursa-task") : flags["task_binary"];
+  options.task_binary = FindProgram("ursa-task");
   if (::access(options.task_binary.c_str(), X_OK) != 0)
     return ErrnoStatus(errno, absl::StrCat("program \"", options.task_binary, "\": cannot be run"));
   URSA_ASSIGN_OR_RETURN(options.fabric_address, AddressOfInterface(flags["fabric"]));
@@ -129,6 +130,7 @@ absl::Status Run(std::map<std::string, std::string> flags, const sigset_t& signa
   hello.set_host(HostName());
   hello.set_slots(slots);
   hello.set_kind(flags["kind"]);
+  hello.set_pool(flags["pool"]);
   hello.set_incarnation(RandomHex(16));
   hello.set_version(kVersion);
   hello.set_cores(NumCores());
