@@ -95,16 +95,16 @@ void Coordinator::Restore() {
 
 void Coordinator::Settle(Tx& tx, const Changes& changes) {
   janitor_.Mark(tx, changes.unreferenced_blobs);
-  rendezvous_.DropUnless(tx, changes.trials, [&tx](const TrialId& trial, int64_t epoch) {
-    return Gangs::IsCurrent(tx, trial, epoch);
-  });
-  trials_.Advance(tx, changes.trials);
+  rendezvous_.DropUnless(tx, changes.trials,
+                         [&tx](const TrialId& trial, int64_t epoch) { return Gangs::IsCurrent(tx, trial, epoch); });
   scheduler_.Sync(tx, changes);
   // GPU evaluations take the next free slot before queued training.
   aux_tasks_.Schedule(tx);
   for (const TrialId& id : scheduler_.Decide(tx)) {
     rendezvous_.Add(id, tx.state().Find<records::TrialRecord>(id)->epoch());
   }
+  // After the decision: what a search changes is not in the scheduler's view before the next round.
+  trials_.Advance(tx, changes.trials);
   trials_.Derive(tx, changes.experiments);
   predictions_.Settle(tx);
   workers_.SyncOrders(tx, changes.workers);

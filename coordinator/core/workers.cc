@@ -270,7 +270,6 @@ v1::Worker Workers::ToProto(const Tx& tx, const records::WorkerRecord& record) c
                    : !record.set_aside().empty() ? v1::Worker::STATE_SET_ASIDE
                                                  : v1::Worker::STATE_ALIVE);
   worker.set_reason(record.set_aside());
-  worker.set_pool(record.pool());
   worker.set_host(record.host());
   worker.set_slots(record.slots());
   const auto num_taken = static_cast<int32_t>(tx.state().LoadOf(record.id()).slots.size());
