@@ -30,7 +30,9 @@ const Pool* ClusterView::FindPool(const PoolKey& key) const {
 void ClusterView::ApplyWorker(const Worker& worker) {
   SchedulerWorker applied = worker.worker;
   for (size_t i = 0; i < pools_.size() && applied.usable; ++i) {
-    if (static_cast<int32_t>(i) != worker.pool && pools_[i].slots().IsHeld(applied.id)) applied.usable = false;
+    if (static_cast<int32_t>(i) == worker.pool || !pools_[i].slots().IsHeld(applied.id)) continue;
+    applied.usable = false;
+    has_foreign_ = true;
   }
   Touch(worker.pool).PutWorker(applied);
 }
@@ -91,7 +93,7 @@ void ClusterView::Remove(const GangId& id) {
   }
   // The entry stays as it is until it is used again.
   pool.RemoveRunning(gang.handle, now_);
-  ApplyForeignWorkers(pool.running(gang.handle).places, gang.pool);
+  if (has_foreign_) ApplyForeignWorkers(pool.running(gang.handle).places, gang.pool);
 }
 
 void ClusterView::SetUse(const UserUse& use) { Touch(PoolIndex(use.pool)).SetUse(use.owner, use.use); }

@@ -97,6 +97,7 @@ class ClusterView {
   Pool& Touch(int32_t index);
   // Tells its pool of the worker: it is usable there when no gang of another pool holds slots on it.
   void ApplyWorker(const Worker& worker);
+  // The same for those of `places` that are of another pool.
   void ApplyForeignWorkers(const std::vector<RankPlace>& places, int32_t pool);
 
   SchedulingOptions options_;
@@ -106,6 +107,8 @@ class ClusterView {
   std::vector<bool> is_touched_;  // by pool
   absl::flat_hash_map<GangId, Gang> gangs_;
   absl::flat_hash_map<int64_t, Worker> workers_;
+  // Whether a usable worker has ever been held by a gang of another pool: nearly never, and then none need be looked for.
+  bool has_foreign_ = false;
 };
 
 }  // namespace ursa

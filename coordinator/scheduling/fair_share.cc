@@ -137,7 +137,7 @@ void FairShares::SetOrderTime(absl::Time time) {
 
 std::string FairShares::DebugExport() const {
   std::string text;
-  for (const auto& [owner, index] : user_indexes_) {
+  for (const auto& [owner, index] : std::map<Owner, int32_t>(user_indexes_.begin(), user_indexes_.end())) {
     const User& found = user(index);
     if (found.num_held == 0 && found.num_waiting == 0 && found.use.slot_seconds == 0) continue;
     absl::StrAppend(&text, "user ", owner.workspace, "/", owner.user, " holds ", found.num_held, " use ",

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "coordinator/scheduling/gang.h"
 
@@ -100,7 +101,7 @@ class FairShares {
   std::vector<Order> user_orders_;  // by workspace
   Order order_;                     // of workspaces
   std::vector<int32_t> changed_;
-  std::map<Owner, int32_t> user_indexes_;
+  absl::flat_hash_map<Owner, int32_t> user_indexes_;
   std::map<std::string, int32_t> workspace_indexes_;
 };
 

@@ -128,18 +128,25 @@ void FreeSlots::Occupy(const RankPlace& place, int32_t holder) {
   SetNumFree(ordinal, worker.num_free - 1);
 }
 
-void FreeSlots::Release(const RankPlace& place) {
-  const int32_t ordinal = Find(place.worker_id);
-  URSA_CHECK(ordinal != IndexSet::kNone) << "w" << place.worker_id;
-  Worker& worker = workers_[static_cast<size_t>(ordinal)];
-  const auto slot = static_cast<size_t>(place.slot);
-  URSA_CHECK(slot < worker.holder.size() && worker.holder[slot] != kNobody)
-      << "w" << place.worker_id << " slot " << slot << " is nobody's";
-  worker.holder[slot] = kNobody;
-  --worker.num_held;
-  if (place.slot >= worker.num_slots) return;
-  worker.free[slot / 64] |= uint64_t{1} << (slot % 64);
-  SetNumFree(ordinal, worker.num_free + 1);
+void FreeSlots::Release(const std::vector<RankPlace>& places) {
+  for (size_t i = 0; i < places.size();) {
+    const int64_t worker_id = places[i].worker_id;
+    const int32_t ordinal = Find(worker_id);
+    URSA_CHECK(ordinal != IndexSet::kNone) << "w" << worker_id;
+    Worker& worker = workers_[static_cast<size_t>(ordinal)];
+    int32_t num_free = worker.num_free;
+    for (; i < places.size() && places[i].worker_id == worker_id; ++i) {
+      const auto slot = static_cast<size_t>(places[i].slot);
+      URSA_CHECK(slot < worker.holder.size() && worker.holder[slot] != kNobody)
+          << "w" << worker_id << " slot " << slot << " is nobody's";
+      worker.holder[slot] = kNobody;
+      --worker.num_held;
+      if (places[i].slot >= worker.num_slots) continue;
+      worker.free[slot / 64] |= uint64_t{1} << (slot % 64);
+      ++num_free;
+    }
+    SetNumFree(ordinal, num_free);
+  }
 }
 
 std::vector<RankPlace> FreeSlots::Take(const SlotRequest& request, int32_t holder) {

@@ -36,7 +36,8 @@ class FreeSlots {
 
   // `holder` >= 0 says who it is. The slot must be nobody's; the worker may be unknown.
   void Occupy(const RankPlace& place, int32_t holder);
-  void Release(const RankPlace& place);
+  // Slots that are held; those of one worker should stand together.
+  void Release(const std::vector<RankPlace>& places);
 
   // Chooses free slots of usable workers and gives them to `holder`. The fewest workers: those with the most free slots
   // whole, and for the last ranks the worker with the fewest free slots that holds them; among equal ones the lowest

@@ -102,14 +102,14 @@ TEST(FreeSlotsTest, AWorkerThatIsNotUsableKeepsWhoHoldsItsSlots) {
   EXPECT_TRUE(slots.IsHeld(1));
   slots.PutWorker(1, 0, 3, true);
   EXPECT_EQ(slots.Take({2}, 6), (Places{{1, 0}, {1, 2}}));
-  slots.Release({1, 1});
+  slots.Release({{1, 1}});
   EXPECT_EQ(slots.num_free()[0], 3);
   // It comes back with fewer slots than are held.
   slots.PutWorker(1, 0, 1, true);
   EXPECT_EQ(slots.num_free()[0], 2);
-  slots.Release({1, 2});
+  slots.Release({{1, 2}});
   EXPECT_EQ(slots.num_free()[0], 2);
-  slots.Release({1, 0});
+  slots.Release({{1, 0}});
   EXPECT_EQ(slots.num_free()[0], 3);
 }
 
@@ -117,7 +117,7 @@ TEST(FreeSlotsTest, ASlotIsHeldOnce) {
   FreeSlots slots = Workers({2});
   slots.Occupy({1, 0}, 1);
   EXPECT_DEATH(slots.Occupy({1, 0}, 2), "held twice");
-  EXPECT_DEATH(slots.Release({1, 1}), "nobody's");
+  EXPECT_DEATH(slots.Release({{1, 1}}), "nobody's");
 }
 
 // Fewest workers that have so many slots together, by trying all subsets.
@@ -182,7 +182,7 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
       }
       if (!held.empty() && rng.Below(3) == 0) {
         const auto it = held.begin();
-        slots.Release({it->first.first, it->first.second});
+        slots.Release({{it->first.first, it->first.second}});
         held.erase(it);
       }
     }

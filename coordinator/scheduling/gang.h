@@ -63,8 +63,13 @@ struct Owner {
   std::string workspace;  // may be empty: the users without one share one
   std::string user;
 
+  friend bool operator==(const Owner& a, const Owner& b) { return a.workspace == b.workspace && a.user == b.user; }
   friend bool operator<(const Owner& a, const Owner& b) {
     return std::tie(a.workspace, a.user) < std::tie(b.workspace, b.user);
+  }
+  template <typename H>
+  friend H AbslHashValue(H h, const Owner& owner) {
+    return H::combine(std::move(h), owner.workspace, owner.user);
   }
 };
 

@@ -78,7 +78,7 @@ void Pool::Count(int32_t handle, int sign) {
   }
   if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) {
     const PreemptionGroup group{running.priority, static_cast<int64_t>(running.places.size()), running.gives};
-    const PreemptionKey key{running.checkpoint, running.start, running.id, handle};
+    const PreemptionKey key{absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id, handle};
     const auto it = preemption_order_.try_emplace(group).first;
     if (sign > 0) {
       it->second.insert(key);
@@ -147,7 +147,7 @@ void Pool::RemoveRunning(int32_t handle, absl::Time now) {
   Running& running = mutable_running(handle);
   Count(handle, -1);
   ChargeHeld(running, -1, now);
-  for (const RankPlace& place : running.places) slots_.Release(place);
+  slots_.Release(running.places);
   running.in_use = false;
   unused_handles_.push_back(handle);
 }

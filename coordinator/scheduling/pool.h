@@ -62,12 +62,12 @@ class Pool {
     }
   };
   struct PreemptionKey {
-    absl::Time checkpoint;
-    absl::Time start;
+    int64_t checkpoint_nanos = 0;  // since the epoch
+    int64_t start_nanos = 0;
     GangId id;
     int32_t running = kNone;
     friend bool operator<(const PreemptionKey& a, const PreemptionKey& b) {
-      return std::tie(b.checkpoint, b.start, a.id) < std::tie(a.checkpoint, a.start, b.id);
+      return std::tie(b.checkpoint_nanos, b.start_nanos, a.id) < std::tie(a.checkpoint_nanos, a.start_nanos, b.id);
     }
   };
   using PreemptionOrder = absl::btree_map<PreemptionGroup, absl::btree_set<PreemptionKey>>;

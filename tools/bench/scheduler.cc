@@ -1,6 +1,6 @@
 // How fast gangs are placed: the policy with gangs, priorities, fair share, limits and backfill, on one core.
 //
-//   bazel run //tools/bench:scheduler -- [--form=full|short|ci] [--clock=cpu|wall]
+//   bazel run //tools/bench:scheduler -- [--form=full|short|ci] [--clock=cpu|wall] [--only=fill|churn]
 //
 // full: 10 000 workers x 8 slots and a queue of 100 000 gangs, 7 rounds; short: 5 rounds of a tenth of the steps; ci: a
 // small cluster, correctness only. Each round runs all parts one after the other, so that they meet the same machine:
@@ -312,31 +312,51 @@ void CheckCorrectness(uint64_t seed) {
       << fresh.view().DebugExport();
 }
 
+Cluster FullCluster(const Form& form, uint64_t seed) {
+  Cluster cluster(form.num_workers, seed);
+  for (const WaitingGang& gang : cluster.NewGangs(cluster.num_slots())) cluster.view().PutWaiting(gang);
+  for (int64_t i = 0; i < form.num_waiting; ++i) cluster.view().PutWaiting(cluster.NewGang());
+  cluster.Schedule();
+  return cluster;
+}
+
+// One part alone, for a profiler.
+int RunOnly(const std::string& part, const Form& form, Results* results) {
+  Cluster cluster = FullCluster(form, 1);
+  for (int round = 0; round < form.rounds; ++round) {
+    if (part == "fill") Fill(form, static_cast<uint64_t>(round + 1), results);
+    if (part == "churn") Churn(form, &cluster, results);
+  }
+  results->Print(part, part.c_str(), "a second");
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   std::string form_name = "short";
+  std::string only;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument.rfind("--form=", 0) == 0 && kForms.count(argument.substr(7))) {
       form_name = argument.substr(7);
     } else if (argument == "--clock=cpu" || argument == "--clock=wall") {
       clock_id = argument == "--clock=cpu" ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
+    } else if (argument == "--only=fill" || argument == "--only=churn") {
+      only = argument.substr(7);
     } else {
       std::fprintf(stderr, "error: %s: unknown argument\n", argument.c_str());
       return 2;
     }
   }
   const Form& form = kForms.at(form_name);
+  Results results;
+  if (!only.empty()) return RunOnly(only, form, &results);
   CheckCorrectness(1);
   std::printf("checked: gangs whole, no slot held twice, deltas equal a view built anew\n");
-  Results results;
   for (int round = 0; round < form.rounds; ++round) {
     const auto seed = static_cast<uint64_t>(round + 1);
     Limit(form, &results);
     Fill(form, seed, &results);
-    Cluster cluster(form.num_workers, seed);
-    for (const WaitingGang& gang : cluster.NewGangs(cluster.num_slots())) cluster.view().PutWaiting(gang);
-    for (int64_t i = 0; i < form.num_waiting; ++i) cluster.view().PutWaiting(cluster.NewGang());
-    cluster.Schedule();
+    Cluster cluster = FullCluster(form, seed);
     Churn(form, &cluster, &results);
     Blocked(form, &cluster, &results);
     Preempt(form, seed, &results);
