@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "coordinator/core/experiments.h"
 #include "coordinator/core/paging.h"
-#include "coordinator/core/text.h"
 #include "coordinator/state/task_name.h"
 #include "storage/log_store.h"
 #include "storage/metric_log.h"
@@ -85,7 +85,7 @@ absl::StatusOr<v1::ReadLogsResponse> Experiments::ReadLog(int64_t experiment_id,
       line->set_rank(static_cast<int32_t>(entry.stream.rank));
       *line->mutable_time() = ToTimestamp(entry.piece.time);
       line->set_trial_id(TaskName({experiment_id, entry.stream.trial.trial}));
-      line->set_text(ToUtf8(std::string_view(bytes).substr(begin, end - begin)));
+      line->set_text(ToValidUtf8(std::string_view(bytes).substr(begin, end - begin)));
       begin = end + 1;
     }
   }

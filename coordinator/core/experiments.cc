@@ -143,6 +143,11 @@ void AddTrial(const Tx& tx, const records::TrialRecord& record, v1::Experiment* 
     trial->set_epochs(progress->epoch());
     experiment->set_data_wait_percent(std::max(experiment->data_wait_percent(), progress->data_wait_percent()));
   }
+  // A short trial's last checkpoint may come before its next progress.
+  for (const records::CheckpointRecord& kept : record.checkpoints()) {
+    trial->set_step(std::max(trial->step(), kept.step()));
+    trial->set_epochs(std::max(trial->epochs(), kept.epoch()));
+  }
   experiment->set_step(experiment->step() + trial->step());
   experiment->set_num_steps(experiment->num_steps() + trial->num_steps());
   experiment->set_epoch(std::max(experiment->epoch(), trial->epochs()));
@@ -246,6 +251,9 @@ absl::StatusOr<v1::ListExperimentsResponse> Experiments::List(const Tx& tx,
     --it;
     v1::Experiment* experiment = response.add_experiments();
     *experiment = ToProto(tx, it->second);
+    experiment->clear_trials();
+    experiment->clear_epochs();
+    experiment->clear_checkpoints();
     num_bytes += static_cast<int64_t>(experiment->ByteSizeLong());
   }
   return response;

@@ -8,7 +8,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "coordinator/core/text.h"
+#include "base/text.h"
 #include "experiments/manifest.h"
 #include "experiments/resource_names.h"
 #include "experiments/splitters.h"
@@ -134,7 +134,7 @@ void Imports::OnReport(Tx& tx, const records::AuxTaskRecord& task, const worker:
     if (report.verdicts(i).refused().empty()) continue;
     auto* refusal = part.add_refusals();
     refusal->set_index(report.first() + i);
-    refusal->set_reason(ToUtf8(std::string_view(report.verdicts(i).refused()).substr(0, kReasonBytesMax)));
+    refusal->set_reason(ToValidUtf8(std::string_view(report.verdicts(i).refused()).substr(0, kReasonBytesMax)));
   }
   records::ImportRecord record = *found;
   const auto* before = tx.state().Find<records::ImportPartRecord>(NumberPairKey(part.import_id(), part.first()));
