@@ -79,13 +79,10 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   std::string user_slots;
   std::string workspace_slots;
   std::string aging_step;
-  const std::map<std::string, std::string*> known = {{"--dir", &flags.dir},
-                                                     {"--listen", &flags.listen},
-                                                     {"--tls_cert", &flags.tls_cert},
-                                                     {"--tls_key", &flags.tls_key},
-                                                     {"--user_slots_max", &user_slots},
-                                                     {"--workspace_slots_max", &workspace_slots},
-                                                     {"--aging_step", &aging_step}};
+  const std::map<std::string, std::string*> known = {
+      {"--dir", &flags.dir},         {"--listen", &flags.listen},       {"--tls_cert", &flags.tls_cert},
+      {"--tls_key", &flags.tls_key}, {"--user_slots_max", &user_slots}, {"--workspace_slots_max", &workspace_slots},
+      {"--aging_step", &aging_step}};
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;

@@ -28,10 +28,9 @@ absl::Status CheckContext(const v1::ExperimentSpec& filled, const ResolveContext
   const v1::ResourcesSpec& resources = filled.resources();
   if (resources.min_slots_per_trial() > context.cluster_slots) {
     const bool is_elastic = resources.min_slots_per_trial() < resources.slots_per_trial();
-    return absl::FailedPreconditionError(absl::StrCat("resources.", is_elastic ? "min_" : "",
-                                                      "slots_per_trial: ", resources.min_slots_per_trial(),
-                                                      " slots asked for, pool \"", resources.pool(), "\" has ",
-                                                      context.cluster_slots));
+    return absl::FailedPreconditionError(
+        absl::StrCat("resources.", is_elastic ? "min_" : "", "slots_per_trial: ", resources.min_slots_per_trial(),
+                     " slots asked for, pool \"", resources.pool(), "\" has ", context.cluster_slots));
   }
   URSA_RETURN_IF_ERROR(CheckBatchOnSlots(filled));
   if (context.num_classes < 2) {

@@ -35,8 +35,8 @@ const std::vector<Command>& AllCommands() {
   static const auto* const kCommands = [] {
     auto* all = new std::vector<Command>();
     for (auto* const commands :
-         {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &QueueCommands, &ModelCommands, &EvaluateCommands, &CompareCommands,
-          &PredictCommands, &WorkerCommands, &AuditCommands, &CompletionCommands}) {
+         {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &QueueCommands, &ModelCommands, &EvaluateCommands,
+          &CompareCommands, &PredictCommands, &WorkerCommands, &AuditCommands, &CompletionCommands}) {
       for (Command& command : (*commands)()) all->push_back(std::move(command));
     }
     return all;

@@ -37,7 +37,8 @@ absl::StatusOr<int> Queue(Context& context) {
   out.PrintJson(Json::Object().Set("items", std::move(items)).Set("num_waiting", queue.num_waiting()));
   out.Print(queue.items().empty() ? "nothing waits\n" : table.Render());
   if (queue.num_waiting() > queue.items_size()) {
-    out.Print(absl::StrCat("and ", queue.num_waiting() - queue.items_size(), " more (hint: --limit ", kLimitMax, ")\n"));
+    out.Print(
+        absl::StrCat("and ", queue.num_waiting() - queue.items_size(), " more (hint: --limit ", kLimitMax, ")\n"));
   }
   return kExitDone;
 }
@@ -63,15 +64,7 @@ absl::StatusOr<int> Why(Context& context) {
 
 std::vector<Command> QueueCommands() {
   return {
-      {"experiment",
-       "why",
-       {{"ID"}},
-       {},
-       "why it waits, or where it runs",
-       "",
-       "ursa experiment why e17",
-       true,
-       &Why},
+      {"experiment", "why", {{"ID"}}, {}, "why it waits, or where it runs", "", "ursa experiment why e17", true, &Why},
       {"queue",
        "",
        {},

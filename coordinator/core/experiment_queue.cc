@@ -62,10 +62,10 @@ absl::StatusOr<v1::ExplainExperimentResponse> Experiments::Explain(const Tx& tx,
     for (const std::string& worker : WorkersOf(*trial)) explained->add_workers(worker);
     if (running.empty() && trial->has_gang()) running = explained->reason();
   }
-  response.set_reason(!running.empty()                ? running
-                      : response.trials_size() > 0    ? response.trials(0).reason()
+  response.set_reason(!running.empty()               ? running
+                      : response.trials_size() > 0   ? response.trials(0).reason()
                       : !experiment.reason().empty() ? experiment.reason()
-                                                      : "has ended");
+                                                     : "has ended");
   if (response.reason().empty() && experiment.state() == v1::Experiment::STATE_PAUSED) {
     response.set_reason("is paused by its user");
   }
@@ -84,8 +84,8 @@ absl::StatusOr<v1::Experiment> Experiments::Update(Tx& tx, const Caller& caller,
         absl::StrCat(subject, ": priority ", request.priority(), "; allowed: 1 to ", kPriorityMax));
   }
   if (HasEnded(record.state())) {
-    return absl::FailedPreconditionError(absl::StrCat(subject, ": cannot change, state is ",
-                                                      v1::Experiment::State_Name(record.state()).substr(6)));
+    return absl::FailedPreconditionError(
+        absl::StrCat(subject, ": cannot change, state is ", v1::Experiment::State_Name(record.state()).substr(6)));
   }
   v1::ResourcesSpec* resources = record.mutable_spec()->mutable_resources();
   std::string details;
@@ -99,9 +99,9 @@ absl::StatusOr<v1::Experiment> Experiments::Update(Tx& tx, const Caller& caller,
     URSA_ASSIGN_OR_RETURN(const ResolveContext offer, scheduler_.OfferOf(tx, request.pool()));
     const v1::ExecutionSpec& execution = record.spec().execution();
     if (offer.device != execution.device() || offer.cluster_slots < resources->min_slots_per_trial()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          subject, ": pool \"", request.pool(), "\" has ", offer.cluster_slots, " ", offer.device, " slots, it needs ",
-          resources->min_slots_per_trial(), " ", execution.device()));
+      return absl::FailedPreconditionError(absl::StrCat(subject, ": pool \"", request.pool(), "\" has ",
+                                                        offer.cluster_slots, " ", offer.device, " slots, it needs ",
+                                                        resources->min_slots_per_trial(), " ", execution.device()));
     }
     resources->set_pool(request.pool());
     absl::StrAppend(&details, details.empty() ? "" : " ", "pool=", request.pool());

@@ -52,7 +52,8 @@ class Experiments {
   absl::StatusOr<records::ExperimentRecord> FindRecord(const Tx& tx, const std::string& name) const;
   // Puts the record and what `change` makes of each of its trials that has not ended, and brings both in step.
   v1::Experiment Change(Tx& tx, const Caller& caller, const std::string& action, const std::string& details,
-                        records::ExperimentRecord record, const std::function<void(records::TrialRecord*)>& change) const;
+                        records::ExperimentRecord record,
+                        const std::function<void(records::TrialRecord*)>& change) const;
 
   const Environment& env_;
   Scheduler& scheduler_;

@@ -36,7 +36,8 @@ void OnExited(const worker::v1::TaskExited& exited, records::Rank* rank) {
     rank->set_reason(exited.signal() != 0 ? absl::StrCat("ended by signal ", exited.signal())
                                           : absl::StrCat("ended with exit status ", exited.exit_code()));
   }
-  if (!exited.last_words().empty() && rank->outcome() != Outcome::OUTCOME_COMPLETED) {
+  const bool says_more = exited.last_words().find(rank->reason()) == std::string::npos;
+  if (says_more && !exited.last_words().empty() && rank->outcome() != Outcome::OUTCOME_COMPLETED) {
     rank->set_reason(absl::StrCat(rank->reason(), "; its last words: ", exited.last_words()));
   }
 }
@@ -80,8 +81,8 @@ void Gangs::Start(Tx& tx, const TrialId& id, const GangStart& start) {
 void Gangs::Preempt(Tx& tx, const TrialId& id, const TrialId& for_whom) {
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
   const int32_t priority = tx.state().Find<records::TrialRecord>(for_whom)->demand().priority();
-  RequestMove(env_,
-              absl::StrCat("preempted by ", ExperimentId(for_whom.first).ToString(), " of priority ", priority), &trial);
+  RequestMove(env_, absl::StrCat("preempted by ", ExperimentId(for_whom.first).ToString(), " of priority ", priority),
+              &trial);
   trial.mutable_gang()->set_preempted_for_experiment(for_whom.first);
   trial.mutable_gang()->set_preempted_for_trial(for_whom.second);
   URSA_LOG(INFO) << "task=" << TaskName(id) << " RUNNING->STOPPING epoch=" << trial.epoch() << " reason=\""

@@ -80,9 +80,8 @@ void Scheduler::Restore(Tx& tx) {
   for (const TrialId& id : state.gangs()) SyncTrial(tx, id);
   for (const auto& [id, task] : state.All<records::AuxTaskRecord>()) SyncAuxTask(tx, id);
   for (const auto& [key, usage] : state.All<records::UsageRecord>()) {
-    view_.SetUse({{usage.pool(), usage.kind()},
-                  OwnerOf(usage.user()),
-                  {usage.slot_seconds(), FromTimestamp(usage.time())}});
+    view_.SetUse(
+        {{usage.pool(), usage.kind()}, OwnerOf(usage.user()), {usage.slot_seconds(), FromTimestamp(usage.time())}});
   }
   for (const TrialId& id : state.waiting_trials()) SyncTrial(tx, id);
 }
@@ -105,8 +104,8 @@ void Scheduler::SyncTrial(const Tx& tx, const TrialId& id) {
   }
   if (trial == nullptr || trial->state() != v1::Experiment::STATE_QUEUED) return view_.Remove(GangOf(id));
   const records::Demand& demand = trial->demand();
-  view_.PutWaiting({GangOf(id), SpecOf(demand, demand.pool()), demand.queue_position(),
-                    FromTimestamp(demand.queue_time())});
+  view_.PutWaiting(
+      {GangOf(id), SpecOf(demand, demand.pool()), demand.queue_position(), FromTimestamp(demand.queue_time())});
 }
 
 void Scheduler::SyncAuxTask(const Tx& tx, int64_t id) {

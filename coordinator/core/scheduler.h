@@ -33,8 +33,8 @@ class Scheduler {
   void Sync(Tx& tx, const Changes& changes);
   // Starts and preempts. Returns what has started.
   std::vector<TrialId> Decide(Tx& tx);
-  // A free slot of that kind in any pool, from now on held by the auxiliary task, which the caller puts on record there;
-  // nothing if all are taken.
+  // A free slot of that kind in any pool, from now on held by the auxiliary task, which the caller puts on record
+  // there; nothing if all are taken.
   std::optional<RankPlace> HoldSlot(const Tx& tx, const std::string& kind, int64_t aux_task_id);
 
   // What the pool's machines offer to a new experiment (pool_offer.h); remembered until a worker changes.

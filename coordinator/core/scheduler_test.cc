@@ -25,9 +25,8 @@ class SchedulerTest : public ::testing::Test {
                                            bool paused = false) {
     v1::CreateExperimentRequest request = Harness::Recipe("bears", resources);
     request.set_paused(paused);
-    return harness_.Change<v1::Experiment>([&](Tx& tx, const Caller&) {
-      return harness_.coordinator().experiments().Create(tx, Caller{user}, request);
-    });
+    return harness_.Change<v1::Experiment>(
+        [&](Tx& tx, const Caller&) { return harness_.coordinator().experiments().Create(tx, Caller{user}, request); });
   }
   std::string Submit(const std::string& resources, const std::string& user = "ann", bool paused = false) {
     const auto experiment = TrySubmit(resources, user, paused);
@@ -42,9 +41,8 @@ class SchedulerTest : public ::testing::Test {
         ->reason();
   }
   std::vector<std::string> Queue() {
-    const auto queue = harness_.Read<v1::ListQueueResponse>([&](const Tx& tx) {
-      return harness_.coordinator().scheduler().ListQueue(tx, v1::ListQueueRequest());
-    });
+    const auto queue = harness_.Read<v1::ListQueueResponse>(
+        [&](const Tx& tx) { return harness_.coordinator().scheduler().ListQueue(tx, v1::ListQueueRequest()); });
     std::vector<std::string> ids;
     for (const v1::QueueItem& item : queue->items()) {
       ids.push_back(item.experiment_id());
@@ -58,9 +56,8 @@ class SchedulerTest : public ::testing::Test {
     request.set_name(id);
     if (priority != 0) request.set_priority(priority);
     if (!pool.empty()) request.set_pool(pool);
-    return harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& caller) {
-      return harness_.coordinator().experiments().Update(tx, caller, request);
-    });
+    return harness_.Change<v1::Experiment>(
+        [&](Tx& tx, const Caller& caller) { return harness_.coordinator().experiments().Update(tx, caller, request); });
   }
   void Drain(const FakeWorker& worker) {
     v1::DrainWorkerRequest request;
@@ -176,8 +173,7 @@ TEST_F(SchedulerTest, PoolsHaveTheirOwnWorkersAndQueues) {
   const auto large = TrySubmit("slots_per_trial: 2 pool: 'lab'");
   EXPECT_EQ(large.status().message(), "resources.slots_per_trial: 2 slots asked for, pool \"lab\" has 1");
   // The running one moves to where it does not fit, and then the waiting one to where it does.
-  EXPECT_EQ(Set(here, 0, "lab").status().message(),
-            "experiment e1: pool \"lab\" has 1 cpu slots, it needs 2 cpu");
+  EXPECT_EQ(Set(here, 0, "lab").status().message(), "experiment e1: pool \"lab\" has 1 cpu slots, it needs 2 cpu");
   harness_.Train(&lab, there, "weights");
   ASSERT_TRUE(Set(waits, 0, "lab").ok());
   EXPECT_NE(lab.FindOrder(TaskOf(waits)), nullptr);

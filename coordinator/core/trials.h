@@ -39,8 +39,8 @@ class Trials {
  public:
   explicit Trials(const Environment* env) : env_(*env) {}
 
-  // The trials with which a new experiment begins, queued or, if it is wanted so, paused; added to the mutation that puts
-  // the experiment.
+  // The trials with which a new experiment begins, queued or, if it is wanted so, paused; added to the mutation that
+  // puts the experiment.
   void Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation);
 
   // Tells searches what is new about their trials, and carries out what they want.

@@ -107,7 +107,8 @@ class ClusterView {
   std::vector<bool> is_touched_;  // by pool
   absl::flat_hash_map<GangId, Gang> gangs_;
   absl::flat_hash_map<int64_t, Worker> workers_;
-  // Whether a usable worker has ever been held by a gang of another pool: nearly never, and then none need be looked for.
+  // Whether a usable worker has ever been held by a gang of another pool: nearly never, and then none need be looked
+  // for.
   bool has_foreign_ = false;
 };
 

@@ -78,7 +78,8 @@ void Pool::Count(int32_t handle, int sign) {
   }
   if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) {
     const PreemptionGroup group{running.priority, static_cast<int64_t>(running.places.size()), running.gives};
-    const PreemptionKey key{absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id, handle};
+    const PreemptionKey key{absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id,
+                            handle};
     const auto it = preemption_order_.try_emplace(group).first;
     if (sign > 0) {
       it->second.insert(key);
