@@ -52,6 +52,7 @@ constexpr char kUsage[] =
     "  --user_slots_max N       slots that one user may hold in one pool; default: all\n"
     "  --workspace_slots_max N  the same for the users of a workspace (tokens named WORKSPACE/USER)\n"
     "  --aging_step DURATION    waiting so long raises a job by one priority; default 10m, inf: never\n"
+    "  --log_retention AGE[,BYTES]  what is kept of what a trial prints; default 720h,1GiB; inf: no limit\n"
     "  --version, --help\n"
     "Examples: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n"
     "          ursa-coordinator --dir ~/ursa --listen 0.0.0.0:7070 --tls_cert host.pem --tls_key host.key\n";
@@ -62,6 +63,7 @@ struct Flags {
   std::string tls_cert;
   std::string tls_key;
   SchedulingOptions scheduling;
+  LogRetentionOptions log_retention;
 };
 
 absl::Status ParseSlots(const std::string& name, const std::string& text, std::optional<int64_t>* slots) {
@@ -79,10 +81,11 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   std::string user_slots;
   std::string workspace_slots;
   std::string aging_step;
+  std::string log_retention;
   const std::map<std::string, std::string*> known = {
-      {"--dir", &flags.dir},         {"--listen", &flags.listen},       {"--tls_cert", &flags.tls_cert},
-      {"--tls_key", &flags.tls_key}, {"--user_slots_max", &user_slots}, {"--workspace_slots_max", &workspace_slots},
-      {"--aging_step", &aging_step}};
+      {"--dir", &flags.dir},         {"--listen", &flags.listen},        {"--tls_cert", &flags.tls_cert},
+      {"--tls_key", &flags.tls_key}, {"--user_slots_max", &user_slots},  {"--workspace_slots_max", &workspace_slots},
+      {"--aging_step", &aging_step}, {"--log_retention", &log_retention}};
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;
@@ -103,6 +106,9 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   if (!aging_step.empty() && !absl::ParseDuration(aging_step, &flags.scheduling.aging_step)) {
     return absl::InvalidArgumentError(
         absl::StrCat("flag --aging_step: \"", aging_step, "\" is no duration (hint: 10m)"));
+  }
+  if (!log_retention.empty()) {
+    URSA_ASSIGN_OR_RETURN(flags.log_retention, ParseLogRetention(log_retention, flags.log_retention));
   }
   URSA_RETURN_IF_ERROR(flags.scheduling.Validate());
   return flags;
@@ -220,6 +226,7 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   env.ledger = stores.ledger.get();
   env.options.version = kVersion;
   env.options.scheduling = flags.scheduling;
+  env.options.log_retention = flags.log_retention;
   env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
     struct statvfs stats;
     if (statvfs(dir.c_str(), &stats) != 0) return INT64_MAX;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "storage/coding.h"
@@ -14,11 +15,39 @@
 namespace ursa {
 namespace {
 
-// On disk, never renumber.
-enum class EntryKind : uint8_t { kPiece = 0, kCut = 1 };
+// On disk, never renumber. Marks: kCut, of a log over its limit; kLeftOut, by the sender; kRetained, by retention.
+enum class EntryKind : uint8_t { kPiece = 0, kCut = 1, kLeftOut = 2, kRetained = 3 };
+
+// What a mark of the sender counts for in the limits, so that these bound marks too.
+constexpr uint64_t kLeftOutBytes = 64;
+// A state with the fields of retention; kValueFormat: without.
+constexpr uint8_t kStateFormatRetention = 2;
 
 std::string Describe(LogStreamKey stream) {
   return absl::StrCat("log of e", stream.trial.experiment, " trial ", stream.trial.trial, " rank ", stream.rank);
+}
+
+// "812 bytes", "12.5 MiB".
+std::string BytesText(uint64_t num_bytes) {
+  if (num_bytes < 10'000) return absl::StrCat(num_bytes, " bytes");
+  if (num_bytes < 10'000'000) return absl::StrFormat("%.1f KiB", static_cast<double>(num_bytes) / 1024);
+  return absl::StrFormat("%.1f MiB", static_cast<double>(num_bytes) / (1 << 20));
+}
+
+std::string MarkText(EntryKind kind, uint32_t rank, uint64_t num_bytes) {
+  const std::string bytes = BytesText(num_bytes);
+  switch (kind) {
+    case EntryKind::kPiece:
+      break;
+    case EntryKind::kCut:
+      return absl::StrCat("[", bytes, " of rank ", rank, " were dropped here: its log is over its limit]\n");
+    case EntryKind::kLeftOut:
+      return absl::StrCat("[", bytes, " of rank ", rank,
+                          " are left out here: they were printed faster than they can be kept]\n");
+    case EntryKind::kRetained:
+      return absl::StrCat("[", bytes, " of rank ", rank, " before this were deleted by the retention policy]\n");
+  }
+  return "";
 }
 
 // entry := format:u8 kind:u8 attempt:u32 offset:u64 time:u64 (microseconds since 1970) lost:u64 bytes
@@ -35,13 +64,24 @@ std::string EncodeEntry(EntryKind kind, const LogPiece& piece, uint64_t num_lost
   return value;
 }
 
-absl::StatusOr<LogStore::Entry> DecodeEntry(std::string_view key, std::string_view value) {
+struct StoredEntry {
+  EntryKind kind = EntryKind::kPiece;
+  LogStore::Entry entry;
+
+  // What it counts for in the limits.
+  uint64_t num_bytes() const { return kind == EntryKind::kLeftOut ? kLeftOutBytes : entry.piece.bytes.size(); }
+  bool is_mark_of_store() const { return kind == EntryKind::kCut || kind == EntryKind::kRetained; }
+};
+
+absl::StatusOr<StoredEntry> DecodeEntry(std::string_view key, std::string_view value) {
   const std::optional<LogEntryName> name = ParseLogEntryKey(key);
   if (!name.has_value()) return absl::DataLossError("log entry: its key is damaged");
   Decoder decoder(value);
   const uint8_t format = decoder.U8();
   const uint8_t kind = decoder.U8();
-  LogStore::Entry entry;
+  StoredEntry stored;
+  stored.kind = static_cast<EntryKind>(kind);
+  LogStore::Entry& entry = stored.entry;
   entry.arrival = name->arrival;
   entry.stream = name->stream;
   entry.piece.attempt = decoder.U32();
@@ -49,18 +89,25 @@ absl::StatusOr<LogStore::Entry> DecodeEntry(std::string_view key, std::string_vi
   entry.piece.time = absl::FromUnixMicros(static_cast<int64_t>(decoder.U64()));
   entry.num_lost_bytes = decoder.U64();
   entry.piece.bytes = std::string(decoder.Rest());
-  if (format != kValueFormat || kind > static_cast<uint8_t>(EntryKind::kCut) || !decoder.Done()) {
+  if (format != kValueFormat || kind > static_cast<uint8_t>(EntryKind::kRetained) || !decoder.Done()) {
     return absl::DataLossError(
         absl::StrCat(Describe(name->stream), ": the stored form of entry ", name->arrival, " is damaged"));
   }
-  if (kind == static_cast<uint8_t>(EntryKind::kCut)) {
-    entry.piece.bytes =
-        absl::StrCat("[", entry.num_lost_bytes, " bytes of this log were dropped here: it is over its limit]\n");
-  }
-  return entry;
+  return stored;
 }
 
 }  // namespace
+
+uint64_t FairLogBytes(std::vector<uint64_t> sizes, uint64_t total) {
+  std::sort(sizes.begin(), sizes.end());
+  uint64_t left = total;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const uint64_t level = left / (sizes.size() - i);
+    if (sizes[i] > level) return level;
+    left -= sizes[i];
+  }
+  return sizes.empty() ? total : sizes.back();
+}
 
 // What has arrived of one rank's log.
 struct LogStore::StreamState {
@@ -72,13 +119,17 @@ struct LogStore::StreamState {
   uint64_t tail_begin = 0;    // entries from this arrival on are the tail; 0 while all fits into the head
   uint64_t cut_arrival = 0;   // of the cut mark; 0 if nothing is lost
   uint64_t lost_bytes = 0;
+  uint64_t retained_bytes = 0;  // deleted from the front by retention
+  int64_t oldest_micros = 0;    // no piece is older; 0: not known
 
+  // state := format:u8 attempt:u32 next_offset:u64 last_arrival:u64 head_bytes:u64 tail_bytes:u64 tail_begin:u64
+  //          cut_arrival:u64 lost_bytes:u64 [retained_bytes:u64 oldest_micros:u64]
   std::string Encode() const {
     std::string value;
-    AppendU8(&value, kValueFormat);
+    AppendU8(&value, kStateFormatRetention);
     AppendU32(&value, attempt);
-    for (const uint64_t field :
-         {next_offset, last_arrival, head_bytes, tail_bytes, tail_begin, cut_arrival, lost_bytes}) {
+    for (const uint64_t field : {next_offset, last_arrival, head_bytes, tail_bytes, tail_begin, cut_arrival, lost_bytes,
+                                 retained_bytes, static_cast<uint64_t>(oldest_micros)}) {
       AppendU64(&value, field);
     }
     return value;
@@ -93,7 +144,11 @@ struct LogStore::StreamState {
                             &state.tail_begin, &state.cut_arrival, &state.lost_bytes}) {
       *field = decoder.U64();
     }
-    if (format != kValueFormat || !decoder.Done()) {
+    if (format == kStateFormatRetention) {
+      state.retained_bytes = decoder.U64();
+      state.oldest_micros = static_cast<int64_t>(decoder.U64());
+    }
+    if ((format != kValueFormat && format != kStateFormatRetention) || !decoder.Done()) {
       return absl::DataLossError(absl::StrCat(Describe(stream), ": its stored state is damaged"));
     }
     return state;
@@ -101,10 +156,11 @@ struct LogStore::StreamState {
 };
 
 absl::Status LogStore::Options::Validate() const {
-  if (piece_bytes_max < 1 || tail_bytes < piece_bytes_max || read_bytes_max < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "log store: must be piece_bytes_max >= 1, tail_bytes >= piece_bytes_max, read_bytes_max >= 1; are ",
-        piece_bytes_max, ", ", tail_bytes, ", ", read_bytes_max));
+  if (piece_bytes_max < 1 || tail_bytes < piece_bytes_max || read_bytes_max < 1 || retain_bytes_max < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("log store: must be piece_bytes_max >= 1, tail_bytes >= piece_bytes_max, read_bytes_max >= 1, "
+                     "retain_bytes_max >= 1; are ",
+                     piece_bytes_max, ", ", tail_bytes, ", ", read_bytes_max, ", ", retain_bytes_max));
   }
   return absl::OkStatus();
 }
@@ -151,9 +207,10 @@ absl::Status LogStore::Cut(LogStreamKey stream, StreamState* state, WriteBatch* 
   const uint64_t first_gone = state->cut_arrival != 0 ? state->cut_arrival : state->tail_begin;
   Entry last_gone;
   for (; iterator->Valid() && state->tail_bytes > options_.tail_bytes; iterator->Next()) {
-    URSA_ASSIGN_OR_RETURN(last_gone, DecodeEntry(iterator->key(), iterator->value()));
-    state->tail_bytes -= last_gone.piece.bytes.size();
-    state->lost_bytes += last_gone.piece.bytes.size();
+    URSA_ASSIGN_OR_RETURN(StoredEntry stored, DecodeEntry(iterator->key(), iterator->value()));
+    state->tail_bytes -= std::min(state->tail_bytes, stored.num_bytes());
+    state->lost_bytes += stored.entry.piece.bytes.size() + stored.entry.num_lost_bytes;
+    last_gone = std::move(stored.entry);
   }
   URSA_RETURN_IF_ERROR(iterator->status());
   if (state->tail_bytes > options_.tail_bytes) {
@@ -174,6 +231,10 @@ absl::Status LogStore::Append(LogStreamKey stream, const std::vector<LogPiece>& 
                                                      options_.piece_bytes_max, " bytes a piece, it has ",
                                                      piece.bytes.size()));
     }
+    if (piece.num_left_out_bytes > 0 && !piece.bytes.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          Describe(stream), ": cannot append, a piece that was left out has ", piece.bytes.size(), " bytes"));
+    }
   }
   absl::MutexLock lock(&mu_);
   URSA_ASSIGN_OR_RETURN(StreamState state, ReadState(stream));
@@ -191,15 +252,21 @@ absl::Status LogStore::Append(LogStreamKey stream, const std::vector<LogPiece>& 
     rest.bytes.clear();
     std::string_view bytes = piece.bytes;
     if (rest.offset < state.next_offset) {
-      bytes.remove_prefix(std::min<uint64_t>(bytes.size(), state.next_offset - rest.offset));
+      const uint64_t known = state.next_offset - rest.offset;
+      bytes.remove_prefix(std::min<uint64_t>(bytes.size(), known));
+      rest.num_left_out_bytes -= std::min(rest.num_left_out_bytes, known);
       rest.offset = state.next_offset;
     }
-    if (bytes.empty()) continue;
-    state.next_offset = rest.offset + bytes.size();
+    const bool is_left_out = rest.num_left_out_bytes > 0;
+    if (bytes.empty() && !is_left_out) continue;
+    state.next_offset = rest.offset + bytes.size() + rest.num_left_out_bytes;
+    if (state.last_arrival == 0) state.oldest_micros = absl::ToUnixMicros(rest.time);
     state.last_arrival = ++arrival;
-    if (state.tail_begin == 0 && state.head_bytes + bytes.size() > options_.head_bytes) state.tail_begin = arrival;
-    (state.tail_begin == 0 ? state.head_bytes : state.tail_bytes) += bytes.size();
-    batch.Put(LogEntryKey(stream, arrival), EncodeEntry(EntryKind::kPiece, rest, 0, bytes));
+    const uint64_t num_bytes = is_left_out ? kLeftOutBytes : bytes.size();
+    if (state.tail_begin == 0 && state.head_bytes + num_bytes > options_.head_bytes) state.tail_begin = arrival;
+    (state.tail_begin == 0 ? state.head_bytes : state.tail_bytes) += num_bytes;
+    batch.Put(LogEntryKey(stream, arrival),
+              EncodeEntry(is_left_out ? EntryKind::kLeftOut : EntryKind::kPiece, rest, rest.num_left_out_bytes, bytes));
     is_new = true;
   }
   if (!is_new) return absl::OkStatus();
@@ -250,7 +317,11 @@ absl::StatusOr<LogStore::Page> LogStore::Read(const Query& query) const {
   while (!queue.empty() && num_bytes < bytes_max) {
     KvIterator* const iterator = queue.top().second;
     queue.pop();
-    URSA_ASSIGN_OR_RETURN(Entry entry, DecodeEntry(iterator->key(), iterator->value()));
+    URSA_ASSIGN_OR_RETURN(StoredEntry stored, DecodeEntry(iterator->key(), iterator->value()));
+    Entry& entry = stored.entry;
+    if (stored.kind != EntryKind::kPiece) {
+      entry.piece.bytes = MarkText(stored.kind, entry.stream.rank, entry.num_lost_bytes);
+    }
     num_bytes += entry.piece.bytes.size();
     page.last_arrival = entry.arrival;
     page.entries.push_back(std::move(entry));
@@ -271,6 +342,85 @@ absl::Status LogStore::DeleteExperiment(uint64_t experiment) {
   URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kSynced));
   last_arrival_.erase(experiment);
   return absl::OkStatus();
+}
+
+absl::Status LogStore::NextTrial(KvIterator* iterator, StreamStates* states) {
+  states->clear();
+  for (; iterator->Valid(); iterator->Next()) {
+    const std::optional<LogStreamKey> stream = ParseLogStreamStateKey(iterator->key());
+    if (!stream.has_value()) return absl::DataLossError("log stream: its key is damaged");
+    if (!states->empty() && !(states->front().first.trial == stream->trial)) break;
+    URSA_ASSIGN_OR_RETURN(const StreamState state, StreamState::Decode(*stream, iterator->value()));
+    states->emplace_back(*stream, state);
+  }
+  return iterator->status();
+}
+
+absl::StatusOr<LogStore::Retained> LogStore::Retain(const LogRetention& retention, TrialKey begin, int trials_max) {
+  Retained retained;
+  const std::unique_ptr<KvReader> view = store_->Snapshot();
+  const std::unique_ptr<KvIterator> iterator =
+      view->NewIterator({LogStreamStateKey({begin, 0}), PrefixRange(PrefixKey(KeyPrefix::kLogStream)).end});
+  const int64_t since_micros = absl::ToUnixMicros(retention.keep_since);
+  StreamStates states;
+  for (int i = 0; i < trials_max; ++i) {
+    URSA_RETURN_IF_ERROR(NextTrial(iterator.get(), &states));
+    if (states.empty()) return retained;
+    std::vector<uint64_t> sizes;
+    for (const auto& [stream, state] : states) sizes.push_back(state.head_bytes + state.tail_bytes);
+    const uint64_t bytes_max = FairLogBytes(sizes, retention.trial_bytes_max);
+    for (size_t k = 0; k < states.size(); ++k) {
+      if (sizes[k] == 0 || (sizes[k] <= bytes_max && states[k].second.oldest_micros >= since_micros)) continue;
+      for (uint64_t deleted = 1; deleted > 0;) {
+        URSA_ASSIGN_OR_RETURN(deleted, RetainSome(states[k].first, bytes_max, retention.keep_since));
+        retained.num_deleted_bytes += deleted;
+      }
+    }
+  }
+  if (iterator->Valid()) {
+    if (const auto stream = ParseLogStreamStateKey(iterator->key())) retained.next = stream->trial;
+  }
+  return retained;
+}
+
+absl::StatusOr<uint64_t> LogStore::RetainSome(LogStreamKey stream, uint64_t bytes_max, absl::Time keep_since) {
+  absl::MutexLock lock(&mu_);
+  URSA_ASSIGN_OR_RETURN(StreamState state, ReadState(stream));
+  const int64_t oldest_known = state.oldest_micros;
+  // The new mark takes the place of the last entry that goes; older marks go with it once something after them does.
+  const std::unique_ptr<KvIterator> iterator =
+      store_->NewIterator({LogEntryKey(stream, 0), LogEntryKey(stream, state.last_arrival) + '\0'});
+  uint64_t num_deleted = 0;
+  Entry last_gone;
+  for (; iterator->Valid(); iterator->Next()) {
+    URSA_ASSIGN_OR_RETURN(StoredEntry stored, DecodeEntry(iterator->key(), iterator->value()));
+    if (stored.is_mark_of_store()) continue;
+    state.oldest_micros = absl::ToUnixMicros(stored.entry.piece.time);
+    const bool is_over = state.head_bytes + state.tail_bytes > bytes_max;
+    if ((!is_over && stored.entry.piece.time >= keep_since) || num_deleted >= options_.retain_bytes_max) break;
+    const bool is_head = state.tail_begin == 0 || stored.entry.arrival < state.tail_begin;
+    uint64_t& part_bytes = is_head ? state.head_bytes : state.tail_bytes;
+    part_bytes -= std::min(part_bytes, stored.num_bytes());
+    num_deleted += stored.num_bytes();
+    state.retained_bytes += stored.entry.piece.bytes.size() + stored.entry.num_lost_bytes;
+    last_gone = std::move(stored.entry);
+  }
+  URSA_RETURN_IF_ERROR(iterator->status());
+  WriteBatch batch;
+  if (num_deleted > 0) {
+    if (state.cut_arrival != 0 && state.cut_arrival < last_gone.arrival) {
+      state.retained_bytes += std::exchange(state.lost_bytes, 0);
+      state.cut_arrival = 0;
+    }
+    if (state.tail_begin != 0) state.tail_begin = std::max(state.tail_begin, last_gone.arrival + 1);
+    batch.DeleteRange(LogEntryKey(stream, 0), LogEntryKey(stream, last_gone.arrival));
+    batch.Put(LogEntryKey(stream, last_gone.arrival),
+              EncodeEntry(EntryKind::kRetained, last_gone.piece, state.retained_bytes, ""));
+  }
+  if (num_deleted == 0 && state.oldest_micros == oldest_known) return 0;
+  batch.Put(LogStreamStateKey(stream), state.Encode());
+  URSA_RETURN_IF_ERROR(store_->Write(batch, Durability::kBuffered));
+  return num_deleted;
 }
 
 }  // namespace ursa

@@ -156,7 +156,8 @@ TEST_F(LogStoreTest, ALongLogKeepsItsHeadAndTailAndMarksTheCut) {
     }
     EXPECT_EQ(i, 3u);  // one mark, between head and tail
     num_lost = entries[i].num_lost_bytes;
-    EXPECT_THAT(entries[i].piece.bytes, HasSubstr(absl::StrCat(num_lost, " bytes of this log were dropped")));
+    EXPECT_THAT(entries[i].piece.bytes,
+                HasSubstr(absl::StrCat(num_lost, " bytes of rank 0 were dropped here: its log is over its limit")));
   }
   EXPECT_EQ(num_bytes + num_lost, 5000u);
   EXPECT_LE(num_bytes, 30u + 80 + 10 + 10);
@@ -164,6 +165,140 @@ TEST_F(LogStoreTest, ALongLogKeepsItsHeadAndTailAndMarksTheCut) {
   query.rank = 1;
   EXPECT_EQ(Text(log, query).size(), 72u);  // the other rank's log is whole
   EXPECT_EQ(*log.NextOffset(kRank0, 1), 5000u);
+}
+
+TEST_F(LogStoreTest, WhatTheSenderLeftOutIsAMarkWithAPlace) {
+  LogPiece left_out = Piece(1, 4, "");
+  left_out.num_left_out_bytes = 6;
+  ASSERT_TRUE(Append(kRank0, {Piece(1, 0, "abc\n"), left_out, Piece(1, 10, "d\n")}).ok());
+  ASSERT_TRUE(Append(kRank0, {left_out}).ok());  // sent again
+  EXPECT_EQ(*log_.NextOffset(kRank0, 1), 12u);
+  const auto page = log_.Read(All());
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_EQ(page->entries.size(), 3u);
+  EXPECT_EQ(page->entries[1].num_lost_bytes, 6u);
+  EXPECT_EQ(page->entries[1].piece.offset, 4u);
+  EXPECT_THAT(page->entries[1].piece.bytes, HasSubstr("6 bytes of rank 0 are left out here"));
+  EXPECT_EQ(page->entries[2].piece.bytes, "d\n") << "shorter than the mark, and whole";
+  left_out.bytes = "x";
+  EXPECT_EQ(Append(kRank0, {left_out}).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(LogStoreTest, RetentionTakesWhatIsOldAndSaysSo) {
+  std::vector<LogPiece> pieces;
+  for (int i = 0; i < 10; ++i) {
+    pieces.push_back(
+        {1, static_cast<uint64_t>(10 * i), absl::FromUnixSeconds(100 + i), absl::StrCat("line ", i, "...\n")});
+  }
+  ASSERT_TRUE(Append(kRank0, pieces).ok());
+  ASSERT_TRUE(Append({{18, 1}, 0}, {{1, 0, absl::FromUnixSeconds(107), "young\n"}}).ok());
+  LogRetention retention;
+  retention.keep_since = absl::FromUnixSeconds(107);
+  auto retained = log_.Retain(retention, {}, 10);
+  ASSERT_TRUE(retained.ok()) << retained.status();
+  EXPECT_EQ(retained->num_deleted_bytes, 70u);
+  EXPECT_FALSE(retained->next.has_value());
+  EXPECT_THAT(Text(All()), ElementsAre("0:1+60=[70 bytes of rank 0 before this were deleted by the retention policy]\n",
+                                       "0:1+70=line 7...\n", "0:1+80=line 8...\n", "0:1+90=line 9...\n"));
+  // Nothing more to do: nothing is written, nor read entry by entry.
+  const int64_t before = store_.num_writes();
+  EXPECT_EQ(log_.Retain(retention, {}, 10)->num_deleted_bytes, 0u);
+  EXPECT_EQ(store_.num_writes(), before);
+  // All of it goes in the end, but for the mark; the sender goes on where it was.
+  retention.keep_since = absl::FromUnixSeconds(1000);
+  EXPECT_EQ(log_.Retain(retention, {}, 10)->num_deleted_bytes, 36u);
+  EXPECT_THAT(Text(All()),
+              ElementsAre("0:1+90=[100 bytes of rank 0 before this were deleted by the retention policy]\n"));
+  ASSERT_TRUE(Append(kRank0, {{1, 95, absl::FromUnixSeconds(2000), "dots\nnew\n"}}).ok());
+  EXPECT_EQ(log_.Retain(retention, {}, 10)->num_deleted_bytes, 0u);
+  EXPECT_EQ(Text(All()).back(), "0:1+100=new\n");
+}
+
+TEST_F(LogStoreTest, RetentionBoundsATrialAndSparesTheQuietRank) {
+  LogStore::Options options;
+  options.head_bytes = 300;
+  options.retain_bytes_max = 100;  // several batches
+  LogStore log(&store_, options);
+  for (uint64_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(log.Append(kRank0, {Piece(1, 10 * i, "123456789\n")}, Durability::kBuffered).ok());
+  }
+  ASSERT_TRUE(log.Append(kRank1, {Piece(1, 0, "quiet\n")}, Durability::kBuffered).ok());
+  ASSERT_TRUE(log.Append({{17, 2}, 0}, {Piece(1, 0, std::string(90, 'x'))}, Durability::kBuffered).ok());
+  LogRetention retention;
+  retention.trial_bytes_max = 96;
+  EXPECT_EQ(log.Retain(retention, {}, 1)->num_deleted_bytes, 910u);
+  LogStore::Query query = All();
+  query.trial = 1;
+  std::vector<std::string> text = Text(log, query);
+  ASSERT_EQ(text.size(), 1u + 9 + 1);
+  EXPECT_EQ(text[0], "0:1+900=[910 bytes of rank 0 before this were deleted by the retention policy]\n");
+  EXPECT_EQ(text[1], "0:1+910=123456789\n");
+  EXPECT_EQ(text.back(), "1:1+0=quiet\n");
+  query.trial = 2;
+  EXPECT_EQ(Text(log, query).size(), 1u) << "its own trial's limit";
+  // What is written later finds the limits of the tail as ever.
+  for (uint64_t i = 100; i < 200; ++i) {
+    ASSERT_TRUE(log.Append(kRank0, {Piece(1, 10 * i, "123456789\n")}, Durability::kBuffered).ok());
+  }
+  query.trial = 1;
+  EXPECT_EQ(Text(log, query).size(), 1u + 109 + 1);
+  LogStore restarted(&store_, options);
+  EXPECT_EQ(restarted.Retain(retention, {}, 10)->num_deleted_bytes, 1000u);
+}
+
+TEST_F(LogStoreTest, RetentionTakesTheCutMarkInAndGoesThroughTrialsInTurns) {
+  LogStore::Options options;
+  options.head_bytes = 30;
+  options.tail_bytes = 80;
+  options.piece_bytes_max = 10;
+  LogStore log(&store_, options);
+  for (uint64_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(log.Append(kRank0, {Piece(1, 10 * i, "123456789\n")}, Durability::kBuffered).ok());
+  }
+  for (const uint32_t trial : {2, 3}) {
+    ASSERT_TRUE(log.Append({{17, trial}, 0}, {Piece(1, 0, "123456789\n")}, Durability::kBuffered).ok());
+  }
+  LogRetention retention;
+  retention.trial_bytes_max = 50;
+  LogStore::Retained retained;
+  retained.next = TrialKey();
+  std::vector<uint64_t> deleted;
+  while (retained.next.has_value()) {
+    const auto turn = log.Retain(retention, *retained.next, 1);
+    ASSERT_TRUE(turn.ok()) << turn.status();
+    retained = *turn;
+    deleted.push_back(retained.num_deleted_bytes);
+  }
+  ASSERT_EQ(deleted.size(), 3u);
+  EXPECT_EQ(deleted[1] + deleted[2], 0u);
+  LogStore::Query query = All();
+  query.trial = 1;
+  const auto page = log.Read(query);
+  ASSERT_EQ(page->entries.size(), 1u + 5);
+  EXPECT_EQ(page->entries[0].num_lost_bytes, 950u) << "cut before and retained now";
+}
+
+TEST_F(LogStoreTest, StatesOfTheFirstFormatReadTheSame) {
+  ASSERT_TRUE(Append(kRank0, {Piece(1, 0, "abc\n"), Piece(1, 4, "def\n")}).ok());
+  std::string state = store_.Get(LogStreamStateKey(kRank0))->value();
+  state.resize(state.size() - 16);
+  state[0] = 1;
+  ASSERT_TRUE(Put(&store_, {{LogStreamStateKey(kRank0), state}}).ok());
+  LogStore restarted(&store_, {});
+  EXPECT_EQ(*restarted.NextOffset(kRank0, 1), 8u);
+  LogRetention retention;
+  retention.keep_since = Piece(1, 4, "").time;
+  EXPECT_EQ(restarted.Retain(retention, {}, 10)->num_deleted_bytes, 4u);
+  EXPECT_EQ(Text(restarted, All()).size(), 2u);
+}
+
+TEST(FairLogBytesTest, Shares) {
+  EXPECT_EQ(FairLogBytes({}, 10), 10u);
+  EXPECT_EQ(FairLogBytes({5, 5}, 10), 5u);
+  EXPECT_EQ(FairLogBytes({5, 6}, 10), 5u);
+  EXPECT_EQ(FairLogBytes({1, 100, 2}, 13), 10u);
+  EXPECT_EQ(FairLogBytes({100, 100, 100}, 0), 0u);
+  EXPECT_EQ(FairLogBytes({1, 2, 3}, uint64_t{1} << 63), 3u);
 }
 
 TEST_F(LogStoreTest, FailedWriteStoresNothingAndCanBeRepeated) {

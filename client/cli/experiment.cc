@@ -1,5 +1,6 @@
 // ursa experiment ...
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <set>
 #include <utility>
@@ -175,6 +176,9 @@ absl::StatusOr<int> Logs(Context& context) {
   if (rank.has_value()) request.set_rank(static_cast<int32_t>(*rank));
   request.set_trial_id(context.args().GetOr("trial", ""));
   request.set_follow(context.args().Has("follow"));
+  request.set_pattern(context.args().GetOr("grep", ""));
+  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> limit, context.args().GetInt("limit", 1, INT64_MAX));
+  request.set_max_lines(limit.value_or(0));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
   std::set<std::string> trials;  // that have printed: as soon as there are two, each line says whose it is
   Output& out = context.out();
@@ -259,10 +263,12 @@ std::vector<Command> LookCommands() {
        {{"ID"}},
        {{"follow", "", "stay until it has ended"},
         {"rank", "R", "only this rank's"},
-        {"trial", "T", "only this trial's"}},
+        {"trial", "T", "only this trial's"},
+        {"grep", "PATTERN", "only lines in which this is found: RE2 syntax, (?i) in front for any case"},
+        {"limit", "N", "end after so many lines"}},
        "what its ranks printed",
-       "With --json one object a line.",
-       "ursa experiment logs e17 --follow --rank 0",
+       "What is missing is said where it is missing. With --json one object a line.",
+       "ursa experiment logs e17 --rank 0 --grep 'nan|inf' --limit 10",
        true,
        &Logs},
   };

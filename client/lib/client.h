@@ -90,7 +90,7 @@ class Client {
   // All pages of what is asked for.
   absl::StatusOr<std::vector<v1::MetricPoint>> ListMetricPoints(const v1::ListMetricPointsRequest& request);
   // Calls `on_lines` with what the ranks printed, all of them or those asked for; with `follow` until the experiment
-  // ends. A server that restarts meanwhile does not end it, and no line comes twice.
+  // ends. A server that restarts meanwhile does not end it, and no line comes twice nor more of them than `max_lines`.
   absl::Status ReadLogs(v1::ReadLogsRequest request, const std::function<void(const v1::ReadLogsResponse&)>& on_lines);
   // Calls `on_change` with the present state and each change until the experiment has ended; returns the last. A server
   // that restarts meanwhile does not end it, unless it stays away for longer than watch_patience.

@@ -327,6 +327,22 @@ TEST_F(ClientTest, LogsGoOnBehindTheLastLineThatCame) {
   EXPECT_EQ(script_.log_tokens_asked, (std::vector<std::string>{"", "2", "2"}));
 }
 
+TEST_F(ClientTest, ALimitOfLinesHoldsAcrossABreak) {
+  v1::ReadLogsResponse searching;  // nothing found yet
+  searching.set_page_token("1");
+  script_.logs = {{searching, Lines("one", "2")}, {Lines("two", "3"), Lines("three", "4")}, {}};
+  std::vector<std::string> lines;
+  v1::ReadLogsRequest request;
+  request.set_parent("experiments/e1");
+  request.set_max_lines(2);
+  const absl::Status status = NewClient()->ReadLogs(request, [&](const v1::ReadLogsResponse& response) {
+    for (const v1::LogLine& line : response.lines()) lines.push_back(line.text());
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(lines, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(script_.log_tokens_asked, (std::vector<std::string>{"", "2"}));
+}
+
 TEST_F(ClientTest, PagesArePutTogetherUpToTheLimit) {
   const auto client = NewClient();
   const auto all = client->ListExamples("datasets/x/versions/1", "", "", INT64_MAX);

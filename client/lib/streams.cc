@@ -41,6 +41,7 @@ absl::StatusOr<v1::Experiment> Client::WatchExperiment(const std::string& name,
 absl::Status Client::ReadLogs(v1::ReadLogsRequest request,
                               const std::function<void(const v1::ReadLogsResponse&)>& on_lines) {
   const bool follow = request.follow();
+  const bool is_limited = request.max_lines() > 0;
   Patience tries = rpc_->NewPatience(follow ? rpc_->options.watch_patience : rpc_->options.patience);
   for (;;) {
     const auto context = rpc_->NewContext(/*is_stream=*/true);
@@ -49,7 +50,13 @@ absl::Status Client::ReadLogs(v1::ReadLogsRequest request,
     while (reader->Read(&response)) {
       tries.Succeeded();
       if (!response.page_token().empty()) request.set_page_token(response.page_token());
+      if (request.max_lines() > 0) request.set_max_lines(request.max_lines() - response.lines_size());
       on_lines(response);
+      if (is_limited && request.max_lines() <= 0) {
+        context->TryCancel();
+        reader->Finish();
+        return absl::OkStatus();
+      }
     }
     const grpc::Status status = reader->Finish();
     if (status.ok()) return absl::OkStatus();

@@ -35,6 +35,7 @@ Coordinator::Coordinator(Environment env)
     : env_(std::move(env)),
       access_(&env_),
       janitor_(&env_),
+      log_janitor_(&env_),
       rendezvous_(&env_),
       workers_(
           &env_,
@@ -224,6 +225,7 @@ void Coordinator::Tick() {
   rendezvous_.Tick(tx);
   predictions_.Tick(tx);
   janitor_.Tick(tx);
+  log_janitor_.Tick(tx);
   ExpireAnswers(env_, tx);
 }
 

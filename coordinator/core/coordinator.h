@@ -18,6 +18,7 @@
 #include "coordinator/core/experiments.h"
 #include "coordinator/core/gangs.h"
 #include "coordinator/core/imports.h"
+#include "coordinator/core/log_janitor.h"
 #include "coordinator/core/predictions.h"
 #include "coordinator/core/registry.h"
 #include "coordinator/core/rendezvous.h"
@@ -82,6 +83,7 @@ class Coordinator {
   Access access_;
   Watchers watchers_;
   BlobJanitor janitor_;
+  LogJanitor log_janitor_;
   Rendezvous rendezvous_;
   Workers workers_;
   Gangs gangs_;

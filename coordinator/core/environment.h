@@ -25,9 +25,17 @@ class MetricLog;
 class PredictionLedger;
 class RecordStore;
 
+// What is kept of what tasks print. The newest is; a mark says how much is gone.
+struct LogRetentionOptions {
+  absl::Duration age_max = absl::Hours(24 * 30);      // infinite: for ever
+  int64_t trial_bytes_max = int64_t{1} << 30;         // of all ranks of a trial
+  absl::Duration round_interval = absl::Minutes(10);  // between two looks at all logs
+};
+
 // Limits and times of the coordinator.
 struct CoordinatorOptions {
   SchedulingOptions scheduling;
+  LogRetentionOptions log_retention;
   absl::Duration lease = absl::Seconds(3);             // unheard for so long, a worker counts as lost
   absl::Duration heartbeat = absl::Milliseconds(500);  // asked of workers
   absl::Duration leaving_time = absl::Seconds(60);     // a worker that stops its tasks by itself gets none for so long

@@ -1,17 +1,11 @@
-// Metric points and logs: bulk data, read from the store.
-#include <algorithm>
+// Metric points: bulk data, read from the store.
 #include <cmath>
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/digest.h"
 #include "base/status_macros.h"
-#include "base/text.h"
 #include "coordinator/core/experiments.h"
 #include "coordinator/core/paging.h"
-#include "coordinator/state/task_name.h"
-#include "storage/log_store.h"
 #include "storage/metric_log.h"
 
 namespace ursa {
@@ -59,39 +53,6 @@ absl::StatusOr<v1::ListMetricPointsResponse> Experiments::ReadMetrics(
       break;
     }
   }
-  return response;
-}
-
-absl::StatusOr<v1::ReadLogsResponse> Experiments::ReadLog(int64_t experiment_id, const v1::ReadLogsRequest& request,
-                                                          uint64_t* after_arrival, bool* more) const {
-  LogStore::Query query;
-  query.experiment = static_cast<uint64_t>(experiment_id);
-  if (request.has_rank()) {
-    if (request.rank() < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("rank: ", request.rank(), " is negative"));
-    }
-    query.rank = static_cast<uint32_t>(request.rank());
-  }
-  if (const auto trial = ParseTaskName(request.trial_id())) query.trial = static_cast<uint32_t>(trial->second);
-  query.after_arrival = *after_arrival;
-  query.bytes_max = static_cast<uint64_t>(env_.options.page_bytes_max) / 4;  // short lines grow when sent
-  URSA_ASSIGN_OR_RETURN(const LogStore::Page page, env_.logs->Read(query));
-  v1::ReadLogsResponse response;
-  for (const LogStore::Entry& entry : page.entries) {
-    const std::string& bytes = entry.piece.bytes;
-    for (size_t begin = 0; begin < bytes.size();) {
-      const size_t end = std::min(bytes.find('\n', begin), bytes.size());
-      v1::LogLine* line = response.add_lines();
-      line->set_rank(static_cast<int32_t>(entry.stream.rank));
-      *line->mutable_time() = ToTimestamp(entry.piece.time);
-      line->set_trial_id(TaskName({experiment_id, entry.stream.trial.trial}));
-      line->set_text(ToValidUtf8(std::string_view(bytes).substr(begin, end - begin)));
-      begin = end + 1;
-    }
-  }
-  *after_arrival = std::max(*after_arrival, page.last_arrival);
-  *more = page.more;
-  response.set_page_token(std::to_string(*after_arrival));
   return response;
 }
 

@@ -1,4 +1,4 @@
-// Experiments as their users see them: submit, look, cancel, pause, resume, change; metric points and logs.
+// Experiments as their users see them: submit, look, cancel, pause, resume, change; metric points.
 #ifndef URSA_COORDINATOR_CORE_EXPERIMENTS_H_
 #define URSA_COORDINATOR_CORE_EXPERIMENTS_H_
 
@@ -42,9 +42,6 @@ class Experiments {
 
   absl::StatusOr<v1::ListMetricPointsResponse> ReadMetrics(const TrialId& trial,
                                                            const v1::ListMetricPointsRequest& request) const;
-  // The next page of a log; an empty one if there is nothing after `after_arrival`, which is moved on.
-  absl::StatusOr<v1::ReadLogsResponse> ReadLog(int64_t experiment_id, const v1::ReadLogsRequest& request,
-                                               uint64_t* after_arrival, bool* more) const;
 
  private:
   // Why the trial waits, where it runs, or what its record says.

@@ -54,7 +54,8 @@ void Gangs::OnMetrics(Tx& tx, const records::TrialRecord& found, const worker::v
 }
 
 void Gangs::OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log) {
-  if (log.data().size() > kLogChunkBytesMax || log.offset() < 0) {
+  const bool is_both = log.num_left_out_bytes() > 0 && !log.data().empty();
+  if (log.data().size() > kLogChunkBytesMax || log.offset() < 0 || log.num_left_out_bytes() < 0 || is_both) {
     ++num_refused_;
     return;
   }
@@ -63,6 +64,7 @@ void Gangs::OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const 
   piece.offset = static_cast<uint64_t>(log.offset());
   piece.time = log.has_time() ? FromTimestamp(log.time()) : env_.clock->Now();
   piece.bytes = log.data();
+  piece.num_left_out_bytes = static_cast<uint64_t>(log.num_left_out_bytes());
   const LogStreamKey stream{StoreKeyOf(id), static_cast<uint32_t>(rank)};
   tx.AddBulkWrite([logs = env_.logs, stream, piece = std::move(piece)] {
     return logs->Append(stream, {piece}, Durability::kBuffered);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "coordinator/core/coordinator.h"
-#include "coordinator/core/paging.h"
+#include "coordinator/core/log_reader.h"
 #include "coordinator/services/grpc_call_support.h"
 #include "coordinator/services/grpc_pull_stream.h"
 #include "coordinator/services/services.h"
@@ -118,12 +118,13 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
   grpc::ServerWriteReactor<v1::ReadLogsResponse>* ReadLogs(grpc::CallbackServerContext*,
                                                            const v1::ReadLogsRequest* asked) override {
     const auto request = std::make_shared<const v1::ReadLogsRequest>(*asked);
-    const absl::StatusOr<int64_t> after = NumberToken(request->page_token());
-    auto position = std::make_shared<uint64_t>(static_cast<uint64_t>(after.value_or(0)));
+    auto made = LogReader::Make(&env_, *request);
+    const absl::Status status = made.status();
+    const std::shared_ptr<LogReader> reader = made.ok() ? *std::move(made) : nullptr;
     const auto stream = LogStream::Make(
-        [this, request, position, token = after.status()](std::function<void(LogStream::Pulled)> pulled) {
-          if (!token.ok()) return pulled({std::nullopt, token});
-          PullLog(request, position, std::move(pulled));
+        [this, request, reader, status](std::function<void(LogStream::Pulled)> pulled) {
+          if (!status.ok()) return pulled({std::nullopt, status});
+          PullLog(request, reader, std::move(pulled));
         },
         nullptr);
     Follow(request->parent(), stream);
@@ -148,7 +149,8 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
     stream->Signal();
   }
 
-  void PullLog(const std::shared_ptr<const v1::ReadLogsRequest>& request, const std::shared_ptr<uint64_t>& position,
+  // One pull is a bounded piece of work: a search through much that does not match sends answers without lines.
+  void PullLog(const std::shared_ptr<const v1::ReadLogsRequest>& request, const std::shared_ptr<LogReader>& reader,
                std::function<void(LogStream::Pulled)> pulled) {
     struct Found {
       int64_t id = 0;
@@ -161,16 +163,13 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
           if (!trial.ok()) return trial.status();
           return Found{trial->first, Experiments::IsOver(tx, trial->first)};
         },
-        [this, request, position, pulled = std::move(pulled)](const absl::StatusOr<Found>& found) {
+        [request, reader, pulled = std::move(pulled)](const absl::StatusOr<Found>& found) {
           if (!found.ok()) return pulled({std::nullopt, found.status()});
-          bool more = false;
-          absl::StatusOr<v1::ReadLogsResponse> page = experiments_.ReadLog(found->id, *request, position.get(), &more);
-          while (page.ok() && page->lines().empty() && more) {
-            page = experiments_.ReadLog(found->id, *request, position.get(), &more);
-          }
+          absl::StatusOr<LogReader::Page> page = reader->Next(found->id);
           if (!page.ok()) return pulled({std::nullopt, page.status()});
-          if (!page->lines().empty()) return pulled({*std::move(page), std::nullopt});
-          if (!request->follow() || found->is_over) return pulled({std::nullopt, absl::OkStatus()});
+          if (!page->response.lines().empty() || !page->is_end)
+            return pulled({std::move(page->response), std::nullopt});
+          if (!request->follow() || found->is_over || page->is_limit) return pulled({std::nullopt, absl::OkStatus()});
           pulled({});
         });
   }

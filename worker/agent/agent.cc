@@ -75,6 +75,11 @@ absl::Status Agent::Run() {
       inputs.swap(mailbox_);
     }
     for (const auto& input : inputs) input();
+    // What was printed too fast comes when there are tokens for it, also of a process that has fallen silent: each
+    // heartbeat leads here.
+    for (auto& [id, process] : processes_) {
+      if (process.log.holds_lines()) TakeOutput(&process, "");
+    }
     for (AgentAction& action : state_.TakeActions(clock_->Now()))
       std::visit([this](auto& a) { Do(std::move(a)); }, action);
   }
@@ -187,9 +192,13 @@ void Agent::OnOutput(int64_t process_id, std::string_view printed) {
     }
     const auto it = processes_.find(process_id);
     if (it == processes_.end()) return;
-    Process& process = it->second;
-    state_.OnPrinted(process.key, process.log.Append(text, state_.LogRoom(process.key), clock_->Now()));
+    TakeOutput(&it->second, text);
   });
+}
+
+void Agent::TakeOutput(Process* process, std::string_view printed) {
+  std::vector<worker::v1::LogChunk> chunks = process->log.Append(printed, state_.LogRoom(process->key), clock_->Now());
+  if (!chunks.empty()) state_.OnPrinted(process->key, std::move(chunks));
 }
 
 void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {

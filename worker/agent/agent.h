@@ -96,6 +96,7 @@ class Agent final : public TaskHost {
 
   absl::Status StartProcess(const TaskTable::Start& action, int64_t process_id);
   void OnOutput(int64_t process_id, std::string_view printed);
+  void TakeOutput(Process* process, std::string_view printed);
   void OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit);
   Process* FindProcess(const ProcessKey& key);
 

@@ -184,6 +184,30 @@ TEST_F(AgentTest, TellsOfACrashWithItsLastWords) {
   EXPECT_TRUE(absl::StrContains(exited.last_words(), "about to crash")) << exited.last_words();
 }
 
+TEST_F(AgentTest, ATaskThatPrintsAsFastAsItCanIsCutAndTheCutIsCounted) {
+  options_.log.bytes_per_second = size_t{256} << 10;
+  options_.log.burst_bytes = size_t{512} << 10;
+  Run("flood", 2);
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
+  for (const int32_t rank : {0, 1}) {
+    int64_t num_bytes = 0, num_left_out = 0;
+    std::string text;
+    for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kLog)) {
+      if (event.rank() != rank) continue;
+      const worker::v1::LogChunk& log = event.event().log();
+      EXPECT_EQ(log.offset(), num_bytes + num_left_out) << "nothing is missing that is not counted";
+      num_bytes += static_cast<int64_t>(log.data().size());
+      num_left_out += log.num_left_out_bytes();
+      text += log.data();
+    }
+    EXPECT_EQ(text.substr(0, text.find('\n')),
+              absl::StrCat("running flood rank ", rank, " device ", rank, " threads 3"));
+    EXPECT_TRUE(absl::EndsWith(text, "\nthe flood is over\n")) << "its last words";
+    EXPECT_GT(num_bytes + num_left_out, 40'000'000);
+    EXPECT_GT(num_left_out, 20'000'000);
+  }
+}
+
 TEST_F(AgentTest, ProgramThatDoesNotStartIsReported) {
   options_.task_binary = "/nowhere";
   Run("train");

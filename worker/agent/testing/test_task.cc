@@ -70,6 +70,18 @@ void AddOne(AgentClient* agent) {
          response.ok() ? std::to_string(response->number()) : response.status().ToString());
 }
 
+// Prints as fast as it can.
+void Flood() {
+  for (int i = 0; i < 400'000; ++i) {
+    const std::string line = absl::StrCat(1'000'000 + i, std::string(92, '.'), "\n");
+    // tidy: allow(print) a task's output is its log
+    std::fwrite(line.data(), 1, line.size(), stdout);
+  }
+  // tidy: allow(print) as above
+  std::printf("the flood is over\n");
+  std::fflush(stdout);
+}
+
 int Run(AgentClient* agent) {
   const auto assignment = agent->GetAssignment();
   URSA_CHECK_OK(assignment.status());
@@ -106,6 +118,9 @@ int Run(AgentClient* agent) {
     // tidy: allow(print) as above
     std::fprintf(stderr, "about to crash\n");
     std::abort();
+  } else if (script == "flood") {
+    Flood();
+    Finish(agent, TaskFinished::OUTCOME_COMPLETED);
   } else if (script == "count") {
     for (int64_t step = 1;; ++step) {
       TaskEvent event;
