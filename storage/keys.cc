@@ -152,21 +152,21 @@ absl::Status CheckMetricName(std::string_view name) {
   return absl::OkStatus();
 }
 
-std::string MetricTrialPrefix(TrialKey trial) {
-  std::string key = PrefixKey(KeyPrefix::kMetric);
+std::string MetricTrialPrefix(KeyPrefix prefix, TrialKey trial) {
+  std::string key = PrefixKey(prefix);
   AppendTrial(&key, trial);
   return key;
 }
 
-std::string MetricNamePrefix(TrialKey trial, std::string_view name) {
-  std::string key = MetricTrialPrefix(trial);
+std::string MetricNamePrefix(KeyPrefix prefix, TrialKey trial, std::string_view name) {
+  std::string key = MetricTrialPrefix(prefix, trial);
   key.append(name);
   key.push_back('\0');
   return key;
 }
 
 std::string MetricKey(TrialKey trial, std::string_view name, uint64_t step) {
-  std::string key = MetricNamePrefix(trial, name);
+  std::string key = MetricNamePrefix(KeyPrefix::kMetric, trial, name);
   AppendU64(&key, step);
   return key;
 }
@@ -177,6 +177,30 @@ std::optional<MetricKeyParts> ParseMetricKey(std::string_view key) {
   parts.trial = ReadTrial(&decoder);
   parts.name = decoder.ZeroTerminated();
   parts.step = decoder.U64();
+  if (!decoder.Done()) return std::nullopt;
+  return parts;
+}
+
+std::string MetricBlockKey(TrialKey trial, std::string_view name, uint8_t level, uint64_t index) {
+  std::string key = MetricNamePrefix(KeyPrefix::kMetricBlock, trial, name);
+  AppendU8(&key, level);
+  AppendU64(&key, index);
+  return key;
+}
+
+KeyRange MetricLevelRange(TrialKey trial, std::string_view name, uint8_t level) {
+  std::string key = MetricNamePrefix(KeyPrefix::kMetricBlock, trial, name);
+  AppendU8(&key, level);
+  return PrefixRange(key);
+}
+
+std::optional<MetricBlockKeyParts> ParseMetricBlockKey(std::string_view key) {
+  Decoder decoder = AfterPrefix(KeyPrefix::kMetricBlock, key);
+  MetricBlockKeyParts parts;
+  parts.trial = ReadTrial(&decoder);
+  parts.name = decoder.ZeroTerminated();
+  parts.level = decoder.U8();
+  parts.index = decoder.U64();
   if (!decoder.Done()) return std::nullopt;
   return parts;
 }

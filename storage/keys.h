@@ -7,8 +7,9 @@
 //               | 'b' hash:32                                  blob: size and place (blob_store.h)
 //               | 'c' place:u64 chunk:u32                      one chunk of a blob or of an upload
 //               | 'u' hash:32                                  unfinished upload
-//               | 'm' experiment:u64 trial:u32 name 0x00 step:u64              metric point (metric_log.h)
-//               | 'l' experiment:u64 trial:u32 rank:u32 arrival:u64            log entry (log_store.h)
+//               | 'm' experiment:u64 trial:u32 name 0x00 step:u64              metric point not in a block
+//               (metric_log.h) | 'k' experiment:u64 trial:u32 name 0x00 level:u8 index:u64    block of metric points
+//               (metric_block.h) | 'l' experiment:u64 trial:u32 rank:u32 arrival:u64            log entry (log_store.h)
 //               | 's' experiment:u64 trial:u32 rank:u32        what has arrived of a rank's log (log_store.h)
 //               | 'p' artifact:32 transforms:32 example:32     prediction (prediction_ledger.h)
 //   table      := 1 to 32 of [a-z0-9_]                         name of an entity table, the caller's
@@ -45,6 +46,7 @@ enum class KeyPrefix : char {
   kChunk = 'c',
   kUpload = 'u',
   kMetric = 'm',
+  kMetricBlock = 'k',
   kLogEntry = 'l',
   kLogStream = 's',
   kPrediction = 'p',
@@ -97,8 +99,6 @@ struct TrialKey {
 };
 
 absl::Status CheckMetricName(std::string_view name);
-std::string MetricTrialPrefix(TrialKey trial);
-std::string MetricNamePrefix(TrialKey trial, std::string_view name);
 std::string MetricKey(TrialKey trial, std::string_view name, uint64_t step);
 struct MetricKeyParts {
   TrialKey trial;
@@ -106,6 +106,20 @@ struct MetricKeyParts {
   uint64_t step;
 };
 std::optional<MetricKeyParts> ParseMetricKey(std::string_view key);
+
+// Blocks: `prefix` is kMetric or kMetricBlock in what both have.
+std::string MetricTrialPrefix(KeyPrefix prefix, TrialKey trial);
+std::string MetricNamePrefix(KeyPrefix prefix, TrialKey trial, std::string_view name);
+std::string MetricBlockKey(TrialKey trial, std::string_view name, uint8_t level, uint64_t index);
+// All blocks of one level.
+KeyRange MetricLevelRange(TrialKey trial, std::string_view name, uint8_t level);
+struct MetricBlockKeyParts {
+  TrialKey trial;
+  std::string_view name;  // points into the key
+  uint8_t level;
+  uint64_t index;
+};
+std::optional<MetricBlockKeyParts> ParseMetricBlockKey(std::string_view key);
 
 // One rank's log.
 struct LogStreamKey {
@@ -125,7 +139,7 @@ struct LogEntryName {
 };
 std::optional<LogEntryName> ParseLogEntryKey(std::string_view key);
 std::optional<LogStreamKey> ParseLogStreamStateKey(std::string_view key);
-// All of `prefix` (kMetric, kLogEntry or kLogStream) that belongs to an experiment.
+// All of `prefix` (kMetric, kMetricBlock, kLogEntry or kLogStream) that belongs to an experiment.
 KeyRange ExperimentRange(KeyPrefix prefix, uint64_t experiment);
 
 // All are 64 lower-case hex digits.

@@ -50,6 +50,15 @@ TEST(KeysTest, KeysComeBack) {
   EXPECT_TRUE((metric->trial == TrialKey{5, 6}));
   EXPECT_EQ(metric->name, "valid_loss");
   EXPECT_EQ(metric->step, kMax);
+  const std::string block_key = MetricBlockKey({5, 6}, "valid_loss", 3, kMax);
+  const auto block = ParseMetricBlockKey(block_key);
+  ASSERT_TRUE(block.has_value());
+  EXPECT_TRUE((block->trial == TrialKey{5, 6}));
+  EXPECT_EQ(block->name, "valid_loss");
+  EXPECT_EQ(block->level, 3);
+  EXPECT_EQ(block->index, kMax);
+  EXPECT_TRUE(Inside(MetricLevelRange({5, 6}, "valid_loss", 3), block_key));
+  EXPECT_FALSE(Inside(MetricLevelRange({5, 6}, "valid_loss", 2), block_key));
   const auto entry = ParseLogEntryKey(LogEntryKey({{5, 6}, 7}, 8));
   ASSERT_TRUE(entry.has_value());
   EXPECT_TRUE((entry->stream == LogStreamKey{{5, 6}, 7}));

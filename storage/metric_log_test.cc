@@ -2,7 +2,11 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
+#include <utility>
 
+#include "base/rng.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/kv_testing.h"
@@ -44,6 +48,44 @@ class MetricLogTest : public ::testing::Test {
     query.trial = kTrial;
     query.name = name;
     return query;
+  }
+
+  using Model = std::map<std::pair<std::string, uint64_t>, MetricPoint>;
+
+  static std::set<std::string> NamesOf(const Model& model) {
+    std::set<std::string> names;
+    for (const auto& [key, point] : model) names.insert(key.first);
+    return names;
+  }
+
+  // Each point of a random chart says what the points of its steps are, and all are in one.
+  static void CheckChart(const MetricLog& log, const Model& model, SeededRng* rng, uint64_t spread) {
+    MetricLog::ChartQuery query;
+    query.trial = kTrial;
+    query.name = "loss";
+    query.points_max = static_cast<int64_t>(1 + rng->Below(50));
+    if (rng->Below(3) != 0) {
+      query.begin_step = rng->Below(spread * 4);
+      query.last_step = query.begin_step + rng->Below(spread * 8);
+    }
+    const auto chart = log.Chart(query);
+    ASSERT_TRUE(chart.ok()) << chart.status();
+    ASSERT_LE(static_cast<int64_t>(chart->size()), query.points_max);
+    auto next = model.lower_bound({"loss", query.begin_step});
+    for (const MetricSummary& summary : *chart) {
+      MetricSummary expected;
+      for (; next != model.end() && next->first.first == "loss" && next->first.second <= summary.last_step; ++next) {
+        const MetricPoint& point = next->second;
+        expected.Merge(MetricSummary::Of({point.step, point.epoch, point.value, point.time}));
+      }
+      ASSERT_EQ(summary.count, expected.count);
+      ASSERT_EQ(summary.first_step, expected.first_step);
+      ASSERT_EQ(summary.last_step, expected.last_step);
+      ASSERT_EQ(summary.min, expected.min);
+      ASSERT_EQ(summary.max, expected.max);
+      ASSERT_NEAR(summary.mean, expected.mean, 1e-9 * 1000);
+    }
+    ASSERT_TRUE(next == model.end() || next->first.first != "loss" || next->first.second > query.last_step);
   }
 
   MemoryKvStore store_;
@@ -156,6 +198,68 @@ TEST_F(MetricLogTest, DamageIsDataLoss) {
   ASSERT_TRUE(Put(&store_, {{MetricKey(kTrial, "loss", 1), "\x01short"}}).ok());
   EXPECT_EQ(log_.Read(QueryOf("loss")).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(log_.ReadLast(kTrial).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// Rows and blocks together read as rows alone did, whatever comes in whatever order.
+TEST_F(MetricLogTest, BlocksReadAsRowsDo) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    MemoryKvStore store;
+    MetricLog::Options options;
+    options.pack_rows = 4;
+    MetricLog log(&store, options);
+    SeededRng rng(seed);
+    std::map<std::pair<std::string, uint64_t>, MetricPoint> model;
+    const uint64_t spread = uint64_t{1} << (4 + rng.Below(40));
+    uint64_t next = rng.Below(spread);
+    for (int i = 0; i < 60; ++i) {
+      std::vector<MetricPoint> points;
+      for (uint64_t k = rng.Below(12); k > 0; --k) {
+        if (rng.Below(20) == 0) next = rng.Below(next + 1);  // a restart replays
+        next += 1 + rng.Below(spread / 16 + 1);
+        points.push_back(Point(rng.Below(3) == 0 ? "acc" : "loss", next, static_cast<double>(rng.Below(1000))));
+        model[{points.back().name, next}] = points.back();
+      }
+      ASSERT_TRUE(log.Append(kTrial, points, Durability::kBuffered).ok());
+      if (i % 20 != 0) continue;
+      ASSERT_EQ(log.ListNames(kTrial)->size(), NamesOf(model).size());
+    }
+    EXPECT_LT(CountKeys(store, PrefixRange(PrefixKey(KeyPrefix::kMetric))), 16u) << "few rows wait";
+    std::vector<MetricPoint> all;
+    for (const auto& [key, point] : model) all.push_back(point);
+    const auto page = log.Read(QueryOf(""));
+    ASSERT_TRUE(page.ok()) << page.status();
+    EXPECT_EQ(Text(page->points), Text(all)) << "seed " << seed;
+    MetricLog restarted(&store, options);
+    for (int i = 0; i < 20; ++i) CheckChart(restarted, model, &rng, spread);
+    ASSERT_TRUE(restarted.DeleteExperiment(kTrial.experiment).ok());
+    EXPECT_EQ(CountKeys(store, {}), 0u);
+  }
+}
+
+TEST_F(MetricLogTest, ManyRowsOfAnOlderVersionReadTheSameAndAreMadeIntoBlocks) {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (uint64_t step = 0; step < 3000; ++step) {
+    rows.emplace_back(MetricKey(kTrial, "loss", step),
+                      EncodeMetricRow({step, 0, static_cast<double>(step), absl::UnixEpoch()}));
+  }
+  ASSERT_TRUE(Put(&store_, rows).ok());
+  EXPECT_EQ(Read(QueryOf("loss")).size(), 3000u);
+  MetricLog::ChartQuery chart;
+  chart.trial = kTrial;
+  chart.name = "loss";
+  chart.points_max = 100;
+  const auto before = log_.Chart(chart);
+  ASSERT_TRUE(before.ok()) << before.status();
+  ASSERT_TRUE(log_.Append(kTrial, {Point("loss", 2999, 7)}, Durability::kSynced).ok());
+  EXPECT_EQ(CountKeys(store_, PrefixRange(PrefixKey(KeyPrefix::kMetric))), 0u);
+  const std::vector<std::string> after = Read(QueryOf("loss"));
+  ASSERT_EQ(after.size(), 3000u);
+  EXPECT_EQ(after.back(), "loss@2999=7");
+  EXPECT_EQ(after[17], "loss@17=17");
+  const auto summaries = log_.Chart(chart);
+  ASSERT_EQ(summaries->size(), before->size());
+  EXPECT_EQ(summaries->front().mean, before->front().mean);
+  EXPECT_EQ(summaries->back().min, 7);
 }
 
 }  // namespace

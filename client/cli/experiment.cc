@@ -155,13 +155,23 @@ absl::StatusOr<int> Metrics(Context& context) {
   URSA_ASSIGN_OR_RETURN(*request.mutable_parent(), ExperimentName(context.arg(0)));
   request.set_metric(context.args().GetOr("metric", ""));
   request.set_trial_id(context.args().GetOr("trial", ""));
+  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> num_points, context.args().GetInt("points", 1, 10'000));
+  request.set_max_points(static_cast<int32_t>(num_points.value_or(0)));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
   URSA_ASSIGN_OR_RETURN(const std::vector<v1::MetricPoint> points, client->ListMetricPoints(request));
   Json array = Json::Array();
-  Table table({"metric", "step", "epoch", "value"});
+  std::vector<std::string> columns = {"metric", "step", "epoch", "value"};
+  if (num_points.has_value()) columns.insert(columns.end(), {"least", "most", "points"});
+  Table table(columns);
   for (const v1::MetricPoint& point : points) {
     if (context.out().json()) array.Append(ToJson(point));
-    table.AddRow({point.name(), absl::StrCat(point.step()), absl::StrCat(point.epoch()), FormatMetric(point.value())});
+    std::vector<std::string> row = {point.name(), absl::StrCat(point.step()), absl::StrCat(point.epoch()),
+                                    FormatMetric(point.value())};
+    if (num_points.has_value()) {
+      row.insert(row.end(), {FormatMetric(point.spread().min()), FormatMetric(point.spread().max()),
+                             absl::StrCat(point.spread().count())});
+    }
+    table.AddRow(row);
   }
   context.out().PrintJson(Json::Object().Set("points", std::move(array)));
   context.out().Print(points.empty() ? "no point\n" : table.Render());
@@ -252,10 +262,13 @@ std::vector<Command> LookCommands() {
       {"experiment",
        "metrics",
        {{"ID"}},
-       {{"metric", "NAME", "only this one"}, {"trial", "T", "of this trial of a search; default: the first"}},
-       "every point of every metric",
-       "",
-       "ursa experiment metrics e17 --metric valid_loss",
+       {{"metric", "NAME", "only this one"},
+        {"trial", "T", "of this trial of a search; default: the first"},
+        {"points", "N", "at most so many of each metric, each the mean of its neighbourhood; default: every point"}},
+       "the points of every metric",
+       "With --points each row also has the least and the most of the points that it stands for, and how many they "
+       "are.",
+       "ursa experiment metrics e17 --metric valid_loss --points 1000",
        true,
        &Metrics},
       {"experiment",

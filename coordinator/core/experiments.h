@@ -44,6 +44,8 @@ class Experiments {
                                                            const v1::ListMetricPointsRequest& request) const;
 
  private:
+  absl::StatusOr<v1::ListMetricPointsResponse> ReadCharts(const TrialId& trial,
+                                                          const v1::ListMetricPointsRequest& request) const;
   // Why the trial waits, where it runs, or what its record says.
   std::string ReasonOf(const Tx& tx, const records::TrialRecord& trial) const;
   absl::StatusOr<records::ExperimentRecord> FindRecord(const Tx& tx, const std::string& name) const;

@@ -87,6 +87,43 @@ TEST_F(GangsTest, RunsToTheEnd) {
   EXPECT_EQ(status->experiments_running(), 0);
 }
 
+TEST_F(GangsTest, ChartsHaveAsManyPointsAsAskedFor) {
+  Start();
+  for (int64_t step = 0; step < 100; ++step) Metrics(1, step, static_cast<double>(step));
+  Metrics(1, 99, 0.5, true);
+  v1::ListMetricPointsRequest request;
+  request.set_max_points(10);
+  request.set_begin_step(20);
+  request.set_last_step(79);
+  const auto read = [&] { return harness_.coordinator().experiments().ReadMetrics({1, 1}, request); };
+  auto response = read();
+  ASSERT_TRUE(response.ok()) << response.status();
+  ASSERT_EQ(response->points_size(), 10);
+  EXPECT_EQ(response->points(0).name(), "train_loss");
+  EXPECT_EQ(response->points(0).step(), 25);
+  EXPECT_EQ(response->points(0).value(), 22.5);
+  EXPECT_EQ(response->points(0).spread().first_step(), 20);
+  EXPECT_EQ(response->points(0).spread().min(), 20);
+  EXPECT_EQ(response->points(0).spread().max(), 25);
+  EXPECT_EQ(response->points(0).spread().count(), 6);
+  EXPECT_EQ(response->points(9).step(), 79);
+  request.set_max_points(1000);
+  request.clear_last_step();
+  EXPECT_EQ(read()->points_size(), 81) << "few points are themselves, and the other metric's is there";
+  request.set_max_points(0);
+  request.set_metric("train_loss");
+  EXPECT_EQ(read()->points_size(), 80);
+  EXPECT_FALSE(read()->points(0).has_spread());
+  request.set_max_points(10'001);
+  EXPECT_EQ(read().status().code(), absl::StatusCode::kInvalidArgument);
+  request.set_max_points(10);
+  request.set_last_step(3);
+  EXPECT_EQ(read().status().code(), absl::StatusCode::kInvalidArgument);
+  request.clear_last_step();
+  request.set_page_token("3:train_loss");
+  EXPECT_EQ(read().status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(GangsTest, AFailedRankRestartsTheGangFromItsCheckpoint) {
   const std::string id = Start();
   harness_.Checkpoint(&worker_, "t1.1", 1, 5, 0.25);
