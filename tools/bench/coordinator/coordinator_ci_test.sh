@@ -1,0 +1,2 @@
+#!/bin/bash
+exec tools/bench/coordinator/coordinator --form=ci
