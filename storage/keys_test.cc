@@ -57,8 +57,6 @@ TEST(KeysTest, KeysComeBack) {
   EXPECT_EQ(block->name, "valid_loss");
   EXPECT_EQ(block->level, 3);
   EXPECT_EQ(block->index, kMax);
-  EXPECT_TRUE(Inside(MetricLevelRange({5, 6}, "valid_loss", 3), block_key));
-  EXPECT_FALSE(Inside(MetricLevelRange({5, 6}, "valid_loss", 2), block_key));
   const auto entry = ParseLogEntryKey(LogEntryKey({{5, 6}, 7}, 8));
   ASSERT_TRUE(entry.has_value());
   EXPECT_TRUE((entry->stream == LogStreamKey{{5, 6}, 7}));
@@ -91,6 +89,8 @@ TEST(KeysTest, OrderIsThatOfTheParts) {
   EXPECT_LT(LogEntryKey({{1, 1}, 1}, kMax), LogEntryKey({{1, 1}, 2}, 0));
   EXPECT_TRUE(Inside(ChunkRange(kMax), ChunkKey(kMax, 0xFFFFFFFF)));
   EXPECT_FALSE(Inside(ChunkRange(1), ChunkKey(2, 0)));
+  EXPECT_TRUE(Inside(MetricLevelRange({5, 6}, "a", 3), MetricBlockKey({5, 6}, "a", 3, kMax)));
+  EXPECT_FALSE(Inside(MetricLevelRange({5, 6}, "a", 2), MetricBlockKey({5, 6}, "a", 3, 0)));
   EXPECT_TRUE(Inside(ExperimentRange(KeyPrefix::kMetric, 255), MetricKey({255, 9}, "a", 1)));
   EXPECT_FALSE(Inside(ExperimentRange(KeyPrefix::kMetric, 255), MetricKey({256, 0}, "a", 0)));
   // A table is not taken for another whose name it begins.

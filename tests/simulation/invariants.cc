@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "coordinator/state/state.h"
 #include "storage/keys.h"
+#include "storage/metric_block.h"
 
 namespace ursa::sim {
 namespace {
@@ -50,11 +51,22 @@ void Invariants::OnDurable(const WriteBatch& batch) {
       }
     } else if (key[0] == static_cast<char>(KeyPrefix::kMetric)) {
       metrics_.insert(key);
+    } else if (key[0] == static_cast<char>(KeyPrefix::kMetricBlock) && is_put) {
+      OnMetricBlock(key, operation.second);
     } else if (key[0] == static_cast<char>(KeyPrefix::kEvent)) {
       OnAuditRow(std::string_view(operation.second).substr(1));
     }
   }
   FinishBatch();
+}
+
+void Invariants::OnMetricBlock(const std::string& key, const std::string& value) {
+  const auto parts = ParseMetricBlockKey(key);
+  if (parts->level != 0) return;
+  const auto samples = DecodeMetricLeaf(key, value);
+  if (!samples.ok()) return Fail(std::string(samples.status().message()));
+  const std::string name(parts->name);
+  for (const MetricSample& sample : *samples) metrics_.insert(MetricKey(parts->trial, name, sample.step));
 }
 
 void Invariants::OnRecord(std::string_view table, std::string_view id, std::string_view bytes, bool is_delete) {

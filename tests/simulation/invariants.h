@@ -78,6 +78,8 @@ class Invariants {
     bool audit = false;
   };
 
+  // The points of a block, as keys of rows.
+  void OnMetricBlock(const std::string& key, const std::string& value);
   void OnRecord(std::string_view table, std::string_view id, std::string_view bytes, bool is_delete);
   void ReplaceReading(const std::string& name, Reading reading);
   void OnExperiment(int64_t id, Experiment experiment);
