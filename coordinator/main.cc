@@ -41,6 +41,7 @@ constexpr size_t kTokenBytes = 32;
 constexpr int kExecutorThreads = 2;
 constexpr int kBlobThreads = 4;
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+constexpr absl::Duration kStallLimitMin = absl::Seconds(5);  // heartbeats are half a second old, positions as much
 constexpr absl::Duration kUploadSweepInterval = absl::Hours(1);
 
 constexpr char kUsage[] =
@@ -53,6 +54,7 @@ constexpr char kUsage[] =
     "  --workspace_slots_max N  the same for the users of a workspace (tokens named WORKSPACE/USER)\n"
     "  --aging_step DURATION    waiting so long raises a job by one priority; default 10m, inf: never\n"
     "  --log_retention AGE[,BYTES]  what is kept of what a trial prints; default 720h,1GiB; inf: no limit\n"
+    "  --stall_limit DURATION   a training that stands still for so long is restarted; default 10m, inf: never\n"
     "  --version, --help\n"
     "Examples: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n"
     "          ursa-coordinator --dir ~/ursa --listen 0.0.0.0:7070 --tls_cert host.pem --tls_key host.key\n";
@@ -64,6 +66,7 @@ struct Flags {
   std::string tls_key;
   SchedulingOptions scheduling;
   LogRetentionOptions log_retention;
+  absl::Duration stall_limit = CoordinatorOptions().stall_limit;
 };
 
 absl::Status ParseSlots(const std::string& name, const std::string& text, std::optional<int64_t>* slots) {
@@ -76,16 +79,22 @@ absl::Status ParseSlots(const std::string& name, const std::string& text, std::o
   return absl::OkStatus();
 }
 
+absl::Status ParseTime(const std::string& name, const std::string& text, absl::Duration* time) {
+  if (text.empty() || absl::ParseDuration(text, time)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("flag --", name, ": \"", text, "\" is no duration (hint: 10m)"));
+}
+
 absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   Flags flags;
   std::string user_slots;
   std::string workspace_slots;
   std::string aging_step;
   std::string log_retention;
+  std::string stall_limit;
   const std::map<std::string, std::string*> known = {
-      {"--dir", &flags.dir},         {"--listen", &flags.listen},        {"--tls_cert", &flags.tls_cert},
-      {"--tls_key", &flags.tls_key}, {"--user_slots_max", &user_slots},  {"--workspace_slots_max", &workspace_slots},
-      {"--aging_step", &aging_step}, {"--log_retention", &log_retention}};
+      {"--dir", &flags.dir},         {"--listen", &flags.listen},         {"--tls_cert", &flags.tls_cert},
+      {"--tls_key", &flags.tls_key}, {"--user_slots_max", &user_slots},   {"--workspace_slots_max", &workspace_slots},
+      {"--aging_step", &aging_step}, {"--log_retention", &log_retention}, {"--stall_limit", &stall_limit}};
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;
@@ -103,9 +112,11 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   if (flags.dir.empty()) return absl::InvalidArgumentError("flag --dir: must be given");
   URSA_RETURN_IF_ERROR(ParseSlots("user_slots_max", user_slots, &flags.scheduling.user_slots_max));
   URSA_RETURN_IF_ERROR(ParseSlots("workspace_slots_max", workspace_slots, &flags.scheduling.workspace_slots_max));
-  if (!aging_step.empty() && !absl::ParseDuration(aging_step, &flags.scheduling.aging_step)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("flag --aging_step: \"", aging_step, "\" is no duration (hint: 10m)"));
+  URSA_RETURN_IF_ERROR(ParseTime("aging_step", aging_step, &flags.scheduling.aging_step));
+  URSA_RETURN_IF_ERROR(ParseTime("stall_limit", stall_limit, &flags.stall_limit));
+  if (flags.stall_limit < kStallLimitMin) {
+    return absl::InvalidArgumentError(absl::StrCat("flag --stall_limit: ", absl::FormatDuration(flags.stall_limit),
+                                                   ", at least ", absl::FormatDuration(kStallLimitMin), " is wanted"));
   }
   if (!log_retention.empty()) {
     URSA_ASSIGN_OR_RETURN(flags.log_retention, ParseLogRetention(log_retention, flags.log_retention));
@@ -227,6 +238,7 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   env.options.version = kVersion;
   env.options.scheduling = flags.scheduling;
   env.options.log_retention = flags.log_retention;
+  env.options.stall_limit = flags.stall_limit;
   env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
     struct statvfs stats;
     if (statvfs(dir.c_str(), &stats) != 0) return INT64_MAX;

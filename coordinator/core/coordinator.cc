@@ -48,10 +48,11 @@ Coordinator::Coordinator(Environment env)
             aux_tasks_.AddOrders(tx, worker_id, desired);
           }),
       gangs_(&env_, &workers_),
+      doctor_(&env_, &gangs_),
       scheduler_(&env_, &workers_, &gangs_),
       aux_tasks_(&env_, &workers_, &scheduler_, MakeAuxOwner()),
       trials_(&env_),
-      experiments_(&env_, &scheduler_, &trials_),
+      experiments_(&env_, &scheduler_, &doctor_, &trials_),
       imports_(&env_, &aux_tasks_),
       evaluations_(&env_, &aux_tasks_),
       registry_(&env_),
@@ -149,7 +150,10 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
     Tx tx(env_.commit);
     if (message.message_case() == Message::kHello) {
       status = workers_.Hello(tx, session, message.hello());
-      if (status.ok()) predictions_.OnReconnected(tx, workers_.WorkerOf(session.get()));
+      if (status.ok()) {
+        doctor_.OnReconnected(tx, workers_.WorkerOf(session.get()));
+        predictions_.OnReconnected(tx, workers_.WorkerOf(session.get()));
+      }
     } else if (const int64_t worker_id = workers_.WorkerOf(session.get()); worker_id == 0) {
       status = absl::InvalidArgumentError("stream: hello must come first, or a newer stream has taken its place");
     } else {
@@ -157,6 +161,7 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
       if (message.message_case() == Message::kHeartbeat) {
         for (const auto& task : message.heartbeat().tasks()) {
           gangs_.OnAlive(tx, worker_id, task);
+          doctor_.OnStatus(tx, worker_id, task);
           predictions_.OnAlive(tx, task);
         }
       } else if (message.message_case() == Message::kRendezvous) {
@@ -221,6 +226,7 @@ void Coordinator::Tick() {
   Tx tx(env_.commit);
   workers_.Tick(tx);
   gangs_.Tick(tx);
+  doctor_.Tick(tx);
   scheduler_.Tick(tx);
   rendezvous_.Tick(tx);
   predictions_.Tick(tx);

@@ -17,6 +17,7 @@
 #include "coordinator/core/evaluations.h"
 #include "coordinator/core/experiments.h"
 #include "coordinator/core/gangs.h"
+#include "coordinator/core/hang_doctor.h"
 #include "coordinator/core/imports.h"
 #include "coordinator/core/log_janitor.h"
 #include "coordinator/core/predictions.h"
@@ -87,6 +88,7 @@ class Coordinator {
   Rendezvous rendezvous_;
   Workers workers_;
   Gangs gangs_;
+  HangDoctor doctor_;
   Scheduler scheduler_;
   AuxTasks aux_tasks_;
   Trials trials_;

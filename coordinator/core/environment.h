@@ -39,6 +39,7 @@ struct CoordinatorOptions {
   absl::Duration lease = absl::Seconds(3);             // unheard for so long, a worker counts as lost
   absl::Duration heartbeat = absl::Milliseconds(500);  // asked of workers
   absl::Duration leaving_time = absl::Seconds(60);     // a worker that stops its tasks by itself gets none for so long
+  absl::Duration stall_limit = absl::Minutes(10);      // a gang of which nothing moved for so long is restarted
   absl::Duration finish_time = absl::Seconds(20);      // for ranks to end after the work is done
   absl::Duration prediction_idle = absl::Seconds(60);  // a prediction process stays warm for so long
   absl::Duration prediction_timeout = absl::Seconds(60);

@@ -40,7 +40,10 @@ std::string RunsText(const records::TrialRecord& trial) {
 }  // namespace
 
 std::string Experiments::ReasonOf(const Tx& tx, const records::TrialRecord& trial) const {
-  if (trial.has_gang()) return RunsText(trial);
+  if (trial.has_gang()) {
+    const std::string hang = doctor_.Explain(tx, {trial.experiment_id(), trial.number()});
+    return absl::StrCat(RunsText(trial), hang.empty() ? "" : "; ", hang);
+  }
   const std::string why = scheduler_.WhyWaits(tx, {trial.experiment_id(), trial.number()});
   if (why.empty() || trial.reason().empty()) return why.empty() ? trial.reason() : why;
   return absl::StrCat(trial.reason(), "; ", why);

@@ -226,10 +226,15 @@ absl::StatusOr<records::ExperimentRecord> Experiments::FindRecord(const Tx& tx, 
 absl::StatusOr<v1::Experiment> Experiments::Get(const Tx& tx, const std::string& name) const {
   URSA_ASSIGN_OR_RETURN(const int64_t id, Find(tx, name));
   v1::Experiment experiment = ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
-  if (experiment.state() != v1::Experiment::STATE_QUEUED) return experiment;
   for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) {
     if (HasEnded(trial->state())) continue;
-    experiment.set_reason(ReasonOf(tx, *trial));
+    if (experiment.state() == v1::Experiment::STATE_QUEUED) {
+      experiment.set_reason(ReasonOf(tx, *trial));
+      break;
+    }
+    const std::string hang = doctor_.Explain(tx, {id, trial->number()});
+    if (hang.empty()) continue;
+    experiment.set_reason(hang);
     break;
   }
   return experiment;

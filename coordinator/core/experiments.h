@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
+#include "coordinator/core/hang_doctor.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/core/trials.h"
 #include "ursa/v1/experiments.pb.h"
@@ -18,8 +19,8 @@ namespace ursa {
 // transaction are guarded by the coordinator's lock; the others read the store and belong on the executor.
 class Experiments {
  public:
-  Experiments(const Environment* env, Scheduler* scheduler, Trials* trials)
-      : env_(*env), scheduler_(*scheduler), trials_(*trials) {}
+  Experiments(const Environment* env, Scheduler* scheduler, const HangDoctor* doctor, Trials* trials)
+      : env_(*env), scheduler_(*scheduler), doctor_(*doctor), trials_(*trials) {}
 
   absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
   absl::StatusOr<v1::Experiment> Get(const Tx& tx, const std::string& name) const;
@@ -56,6 +57,7 @@ class Experiments {
 
   const Environment& env_;
   Scheduler& scheduler_;
+  const HangDoctor& doctor_;
   Trials& trials_;
 };
 

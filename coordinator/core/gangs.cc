@@ -347,6 +347,14 @@ void Gangs::EndUncounted(Tx& tx, const TrialId& id, int64_t epoch, const std::st
   tx.Put(std::move(trial));
 }
 
+void Gangs::EndStalled(Tx& tx, const TrialId& id, int32_t rank, const std::string& why) {
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  if (!IsGoingOn(trial.gang())) return;
+  trial.mutable_gang()->mutable_ranks(rank)->set_reason(why);
+  Fail(&trial, rank, why);
+  tx.Put(std::move(trial));
+}
+
 void Gangs::RequestStop(const Environment& env, records::TrialRecord* trial) {
   if (trial->gang().phase() == records::Gang::PHASE_RUNNING) {
     SetPhase(env, records::Gang::PHASE_STOPPING, trial->mutable_gang());

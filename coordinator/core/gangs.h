@@ -53,6 +53,9 @@ class Gangs {
   // Ends the gang, if it has one that is of that epoch, as failed for a reason that is not the job's.
   void EndUncounted(Tx& tx, const TrialId& id, int64_t epoch, const std::string& why);
 
+  // The gang stands still because of that rank: it fails.
+  void EndStalled(Tx& tx, const TrialId& id, int32_t rank, const std::string& why);
+
   // The gang is to end, with a checkpoint (pause) or without (cancel); the experiment's record says what then.
   static void RequestStop(const Environment& env, records::TrialRecord* trial);
   static void RequestEnd(const Environment& env, records::TrialRecord* trial);

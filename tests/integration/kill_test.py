@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""kill -9 of a rank, of the coordinator and of the worker in the middle of training: the job ends bit-equal to undisturbed."""
+"""kill -9 of a rank, of the coordinator and of the worker in the middle of training: the job ends bit-equal to undisturbed. A rank
+that is stopped is found and named."""
 
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import unittest
@@ -59,6 +61,24 @@ class KillTest(unittest.TestCase):
         self.assertGreaterEqual(len(calm["points"]), 40)
         self.assertEqual(calm["points"], storm["points"])
         self.assertEqual(calm["artifact"], storm["artifact"])
+
+
+class StopTest(unittest.TestCase):
+    def test_a_stopped_rank_is_named_and_goes_on(self):
+        with tempfile.TemporaryDirectory() as scratch, Cluster() as ursa:
+            draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
+            ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
+            job = ursa.ok("experiment", "create", write_recipe(scratch, "stripes", epochs=8))["experiment_id"]
+            wait_until(lambda: ursa.ok("experiment", "show", job)["step"] >= 4, 120, f"the first steps of {job}")
+            pid, command = next(found for found in ursa.processes("ursa-task") if "--rank 1" in found[1])
+            os.kill(pid, signal.SIGSTOP)
+            silent = wait_until(lambda: "silent" in (why := ursa.ok("experiment", "why", job)["reason"]) and why, 60, "the doctor's sentence")
+            self.assertRegex(silent, r"^runs on w1; rank 1 on w1 is silent: its process does not run since \d\d:\d\d:\d\d UTC \(\d+ s\); ")
+            self.assertRegex(silent, r"; rank 0 waits in [a-z-]+ \d+$")
+            self.assertIn("rank 1 on w1 is silent", ursa.ok("experiment", "show", job)["reason"])
+            os.kill(pid, signal.SIGCONT)
+            shown = wait_until(lambda: (s := ursa.ok("experiment", "show", job))["state"] in ENDED and s, 240, f"the end of {job}")
+            self.assertEqual((shown["state"], shown["restarts"], shown["reason"]), ("COMPLETED", 0, ""))
 
 
 if __name__ == "__main__":

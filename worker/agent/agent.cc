@@ -333,6 +333,12 @@ void Agent::Do(AnswerReport action) {
   if (!node.empty()) node.mapped()(action.status);
 }
 
+void Agent::ReportPosition(const ProcessKey& key, worker::v1::RankPosition position) {
+  Post([this, key, position = std::move(position)]() mutable {
+    state_.OnPosition(key, std::move(position), clock_->Now());
+  });
+}
+
 void Agent::Rendezvous(const ProcessKey& key, worker::v1::StoreRequest request,
                        std::function<void(absl::StatusOr<worker::v1::StoreResponse>)> done) {
   Post([this, key, request = std::move(request), done = std::move(done)]() mutable {

@@ -69,6 +69,7 @@ class Agent final : public TaskHost {
   absl::StatusOr<std::string> CommitBlob(const ProcessKey& key, BlobCache::Writer* writer) override;
   void ReportEvents(const ProcessKey& key, std::vector<worker::v1::TaskEvent> events,
                     std::function<void(absl::Status)> done) override;
+  void ReportPosition(const ProcessKey& key, worker::v1::RankPosition position) override;
   void Rendezvous(const ProcessKey& key, worker::v1::StoreRequest request,
                   std::function<void(absl::StatusOr<worker::v1::StoreResponse>)> done) override;
 

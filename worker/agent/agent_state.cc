@@ -267,7 +267,7 @@ void AgentState::StepConnection(absl::Time now) {
     welcome_by_ = now + options_.welcome_limit;
     ConnectRequest message;
     *message.mutable_hello() = hello_;
-    for (auto& status : tasks_.Running()) *message.mutable_hello()->add_tasks() = std::move(status);
+    for (auto& status : tasks_.Running(now)) *message.mutable_hello()->add_tasks() = std::move(status);
     Send(std::move(message));
   } else if (phase_ == Phase::kOpening && now >= welcome_by_ && !close_asked_) {
     close_asked_ = true;
@@ -282,7 +282,7 @@ void AgentState::StepSending(absl::Time now) {
       heartbeat_at_ = now + heartbeat_;
       ConnectRequest message;
       message.mutable_heartbeat();
-      for (auto& status : tasks_.Running()) *message.mutable_heartbeat()->add_tasks() = std::move(status);
+      for (auto& status : tasks_.Running(now)) *message.mutable_heartbeat()->add_tasks() = std::move(status);
       Send(std::move(message));
     }
     for (auto& [call_id, call] : calls_) {

@@ -106,6 +106,9 @@ class AgentState {
   // Tasks' calls. `event_ids[i]` is the id of event i if it names blobs, else 0. Each is answered once.
   void OnReport(const ProcessKey& key, int64_t report_id, std::vector<worker::v1::TaskEvent> events,
                 std::vector<int64_t> event_ids, absl::Time now);
+  void OnPosition(const ProcessKey& key, worker::v1::RankPosition position, absl::Time now) {
+    tasks_.OnPosition(key, std::move(position), now);
+  }
   void OnRendezvous(const ProcessKey& key, int64_t call_id, worker::v1::StoreRequest request, absl::Time now);
 
   // Stop tasks, flush, exit.

@@ -232,6 +232,15 @@ class Service final : public TaskService::CallbackService {
     return reactor;
   }
 
+  grpc::ServerUnaryReactor* ReportPosition(grpc::CallbackServerContext* context,
+                                           const worker::v1::ReportPositionRequest* request,
+                                           worker::v1::ReportPositionResponse*) override {
+    host_->ReportPosition(key_, request->position());
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
   grpc::ServerUnaryReactor* Store(grpc::CallbackServerContext* context, const worker::v1::StoreRequest* request,
                                   worker::v1::StoreResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

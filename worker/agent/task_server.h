@@ -29,6 +29,7 @@ class TaskHost {
   virtual absl::StatusOr<std::string> CommitBlob(const ProcessKey& key, BlobCache::Writer* writer) = 0;
   virtual void ReportEvents(const ProcessKey& key, std::vector<worker::v1::TaskEvent> events,
                             std::function<void(absl::Status)> done) = 0;
+  virtual void ReportPosition(const ProcessKey& key, worker::v1::RankPosition position) = 0;
   virtual void Rendezvous(const ProcessKey& key, worker::v1::StoreRequest request,
                           std::function<void(absl::StatusOr<worker::v1::StoreResponse>)> done) = 0;
 };

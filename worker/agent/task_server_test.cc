@@ -53,6 +53,11 @@ class FakeHost final : public TaskHost {
     events.insert(events.end(), reported.begin(), reported.end());
     done(absl::OkStatus());
   }
+  void ReportPosition(const ProcessKey& key, worker::v1::RankPosition said) override {
+    absl::MutexLock lock(&mu_);
+    EXPECT_EQ(key.ToString(), "t1/2/3");
+    position = std::move(said);
+  }
   void Rendezvous(const ProcessKey&, StoreRequest request,
                   std::function<void(absl::StatusOr<StoreResponse>)> done) override {
     absl::MutexLock lock(&mu_);
@@ -69,6 +74,7 @@ class FakeHost final : public TaskHost {
   std::vector<size_t> fetch_sizes;
   std::vector<TaskEvent> events;
   int num_reports = 0;
+  worker::v1::RankPosition position;
   std::vector<std::function<void(absl::StatusOr<StoreResponse>)>> kept;
 
  private:
@@ -161,6 +167,15 @@ TEST_F(TaskServerTest, SplitsLargeReportsAndRefusesLargeEvents) {
   EXPECT_GT(host_->num_reports, 1);
   events[0].mutable_finished()->set_reason(std::string(4'000'000, 'r'));
   EXPECT_TRUE(absl::IsInvalidArgument(client_->Report(events[0])));
+}
+
+TEST_F(TaskServerTest, PassesThePositionOn) {
+  worker::v1::RankPosition position;
+  position.set_step(41);
+  position.set_doing("waits for a batch");
+  ASSERT_TRUE(client_->ReportPosition(position).ok());
+  EXPECT_EQ(host_->position.step(), 41);
+  EXPECT_EQ(host_->position.doing(), "waits for a batch");
 }
 
 TEST_F(TaskServerTest, DirectivesToldEarlyArriveInOrder) {

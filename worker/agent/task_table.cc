@@ -139,13 +139,23 @@ absl::Time TaskTable::NextWakeup() const {
   return next;
 }
 
-std::vector<worker::v1::TaskStatus> TaskTable::Running() const {
+void TaskTable::OnPosition(const ProcessKey& key, worker::v1::RankPosition position, absl::Time now) {
+  const auto it = processes_.find(key);
+  if (it == processes_.end()) return;
+  it->second.position = std::move(position);
+  it->second.positioned = now;
+}
+
+std::vector<worker::v1::TaskStatus> TaskTable::Running(absl::Time now) const {
   std::vector<worker::v1::TaskStatus> running;
   for (const auto& [key, process] : processes_) {
     worker::v1::TaskStatus& status = running.emplace_back();
     status.set_task_id(key.task_id);
     status.set_epoch(key.epoch);
     status.set_rank(key.rank);
+    if (!process.position) continue;
+    *status.mutable_position() = *process.position;
+    status.set_silent_millis(absl::ToInt64Milliseconds(now - process.positioned));
   }
   return running;
 }

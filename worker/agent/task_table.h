@@ -78,6 +78,9 @@ class TaskTable {
   // The task said that its work is done: it is given a moment to end by itself.
   void OnFinished(const ProcessKey& key, absl::Time now);
 
+  // Where the process is in its work; the latest one is kept.
+  void OnPosition(const ProcessKey& key, worker::v1::RankPosition position, absl::Time now);
+
   // From now on nothing is started, and what runs is told to stop. Idempotent.
   void BeginShutdown();
   // From now on what runs is killed. Idempotent.
@@ -90,7 +93,7 @@ class TaskTable {
   absl::Time NextWakeup() const;
 
   // Processes that have not ended, in the order of their keys.
-  std::vector<worker::v1::TaskStatus> Running() const;
+  std::vector<worker::v1::TaskStatus> Running(absl::Time now) const;
   bool IsRunning(const ProcessKey& key) const { return processes_.count(key) > 0; }
   // The process of this task and epoch with the lowest rank, if one has not ended.
   std::optional<ProcessKey> FindProcess(const std::string& task_id, int64_t epoch) const;
@@ -103,6 +106,8 @@ class TaskTable {
     std::optional<int32_t> slot;  // none: auxiliary
     bool finished = false;
     absl::Time kill_at = absl::InfiniteFuture();
+    std::optional<worker::v1::RankPosition> position;
+    absl::Time positioned;
   };
   // What became of a task's newest epoch here.
   struct History {

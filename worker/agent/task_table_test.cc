@@ -123,6 +123,19 @@ TEST_F(TaskTableTest, StopIsToldOnceAndEnforced) {
   EXPECT_EQ(Reconcile(kNow + absl::Seconds(500)), "");
 }
 
+TEST_F(TaskTableTest, SaysWhereAProcessWasAndHowLongAgoItSaidSo) {
+  Run({Order("t1", 1, {0, 1})});
+  worker::v1::RankPosition position;
+  position.set_step(7);
+  table_.OnPosition({"t1", 1, 1}, position, kNow);
+  table_.OnPosition({"t2", 1, 0}, position, kNow);  // does not run here
+  const auto running = table_.Running(kNow + absl::Seconds(3));
+  ASSERT_EQ(running.size(), 2u);
+  EXPECT_FALSE(running[0].has_position());
+  EXPECT_EQ(running[1].position().step(), 7);
+  EXPECT_EQ(running[1].silent_millis(), 3000);
+}
+
 TEST_F(TaskTableTest, OrderThatStopsBeforeItsStartIsReportedAsEnded) {
   table_.SetDesired(Desired({Order("t1", 1, {0}, true)}));
   EXPECT_EQ(Reconcile(), "refuse t1/1/0");

@@ -78,6 +78,9 @@ class AgentClient {
     return Report(std::move(events));
   }
 
+  // Says where this process is in its work; the latest one counts, none is kept.
+  virtual absl::Status ReportPosition(const worker::v1::RankPosition& position) = 0;
+
   // One operation on the ranks' rendezvous store; GET and WAIT block until the keys are there or
   // `request.timeout_millis` is over (then `timed_out` is set, status OK). Survives a coordinator that is away for a
   // while. Errors: DEADLINE_EXCEEDED (coordinator away for longer than the timeout), ABORTED (the epoch is stale),

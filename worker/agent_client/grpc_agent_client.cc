@@ -121,6 +121,14 @@ class GrpcAgentClient final : public AgentClient {
     return request.events_size() == 0 ? absl::OkStatus() : SendEvents(request);
   }
 
+  absl::Status ReportPosition(const worker::v1::RankPosition& position) override {
+    worker::v1::ReportPositionRequest request;
+    *request.mutable_position() = position;
+    worker::v1::ReportPositionResponse response;
+    Call call(this);
+    return FromGrpcStatus(stub_->ReportPosition(call.context(), request, &response));
+  }
+
   absl::StatusOr<worker::v1::StoreResponse> Rendezvous(const worker::v1::StoreRequest& request) override {
     worker::v1::StoreResponse response;
     Call call(this);

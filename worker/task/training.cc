@@ -16,12 +16,14 @@
 #include "base/status_macros.h"
 #include "ursa/v1/datasets.pb.h"
 #include "worker/comm/device.h"
+#include "worker/comm/position_board.h"
 #include "worker/data/loader.h"
 #include "worker/data/transform_graph_proto.h"
 #include "worker/nn/model.h"
 #include "worker/task/agent_rendezvous_store.h"
 #include "worker/task/failure.h"
 #include "worker/task/loader_batch_source.h"
+#include "worker/task/position_reporter.h"
 #include "worker/task/training_reporter.h"
 #include "worker/train/trainer.h"
 
@@ -187,12 +189,16 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<LoaderBatchSource> batches,
                         MakeBatches(std::move(split), assignment, device));
 
+  PositionBoard position(Clock::Real());
   std::unique_ptr<Collective> collective;
+  std::unique_ptr<Collective> watched;
   if (assignment.world_size() > 1) {
     auto store = std::make_shared<AgentRendezvousStore>(agent);
     URSA_ASSIGN_OR_RETURN(collective, accelerator->MakeCollective(store, assignment.rank(), assignment.world_size(),
                                                                   device, paths.fabric_address, absl::Minutes(30)));
+    watched = WatchCollective(collective.get(), &position);
   }
+  const PositionReporter position_reporter(agent, &position);
   TrainingReporter::Options reporter_options;
   reporter_options.rank = assignment.rank();
   reporter_options.resumed_from_step = train.resumed_from_step();
@@ -200,7 +206,8 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   Trainer::Parts parts;
   parts.model = model.get();
   parts.batches = batches.get();
-  parts.collective = collective.get();
+  parts.collective = watched.get();
+  parts.position = &position;
   parts.observer = &reporter;
   parts.checkpoints = &reporter;
   parts.control = [stop] { return stop->load() ? TrainControl::kCheckpointAndStop : TrainControl::kContinue; };

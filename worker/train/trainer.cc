@@ -119,6 +119,8 @@ class Trainer::Impl {
   bool is_done() const { return at_.phase == static_cast<int64_t>(options_.phases.size()); }
   bool has_reached() const { return options_.until_epoch && at_.epoch >= *options_.until_epoch; }
   std::string Plan() const;
+  void Mark(const char* doing);
+  absl::Status FlushCheckpoints();
   void StartPhase();
   absl::StatusOr<TrainControl> TrainStep();
   absl::StatusOr<double> Learn(const Batch& batch);
@@ -171,6 +173,18 @@ absl::Status Trainer::Impl::Restore(const Checkpoint& checkpoint) {
   return absl::OkStatus();
 }
 
+void Trainer::Impl::Mark(const char* doing) {
+  if (parts_.position == nullptr) return;
+  parts_.position->SetStep(at_.step);
+  parts_.position->Enter(doing);
+}
+
+absl::Status Trainer::Impl::FlushCheckpoints() {
+  if (!writer_) return absl::OkStatus();
+  Mark("writes its last checkpoint");
+  return writer_->Flush();
+}
+
 absl::StatusOr<TrainResult> Trainer::Impl::Run() {
   std::vector<at::Tensor> everything;
   for (const NamedTensor& entry : parts_.model->state()) everything.push_back(entry.tensor);
@@ -191,7 +205,7 @@ absl::StatusOr<TrainResult> Trainer::Impl::Run() {
           URSA_RETURN_IF_ERROR(SaveCheckpoint(CheckpointReason::kSteps, /*is_best=*/false));
         }
         if (control == TrainControl::kCheckpointAndStop || control == TrainControl::kStop) {
-          if (writer_) URSA_RETURN_IF_ERROR(writer_->Flush());
+          URSA_RETURN_IF_ERROR(FlushCheckpoints());
           return Result(TrainResult::Outcome::kStopped);
         }
       }
@@ -199,7 +213,7 @@ absl::StatusOr<TrainResult> Trainer::Impl::Run() {
     }
   }
   data_parallel_.reset();
-  if (writer_) URSA_RETURN_IF_ERROR(writer_->Flush());
+  URSA_RETURN_IF_ERROR(FlushCheckpoints());
   if (!is_done()) return Result(TrainResult::Outcome::kReached);
   return Result(at_.stopped_early ? TrainResult::Outcome::kEarlyStopped : TrainResult::Outcome::kCompleted);
 }
@@ -224,6 +238,7 @@ void Trainer::Impl::StartPhase() {
 
 absl::StatusOr<TrainControl> Trainer::Impl::TrainStep() {
   const absl::Time start = parts_.clock->Now();
+  Mark("waits for a batch");
   URSA_ASSIGN_OR_RETURN(const Batch batch, parts_.batches->NextTrain(at_.epoch, at_.step_in_epoch));
   waited_ += parts_.clock->Now() - start;
 
@@ -262,6 +277,7 @@ absl::StatusOr<TrainControl> Trainer::Impl::TrainStep() {
 
 // Forward, loss, backward, step. Returns the mean loss of this rank's share.
 absl::StatusOr<double> Trainer::Impl::Learn(const Batch& batch) {
+  Mark("runs its forward pass");
   Model& model = *parts_.model;
   model.SetTraining(true);
   SeedStep(options_.seed, at_.step, collective_->rank());
@@ -272,11 +288,13 @@ absl::StatusOr<double> Trainer::Impl::Learn(const Batch& batch) {
   const at::Device device = model.parameters().back().tensor.device();
   const at::Tensor logits = model.Forward(batch.images.to(device));
   const at::Tensor loss = ClassificationLoss(options_.loss, logits, batch.labels.to(device));
+  Mark("runs its backward pass");
   // Ranks' gradients are averaged with equal weights: scaled so, the sum is that of the whole batch's mean loss.
   const auto share = static_cast<double>(batch.labels.numel() * collective_->world_size());
   const double weight = batch.num_global > 0 ? share / static_cast<double>(batch.num_global) : 1.0;
   URSA_RETURN_IF_ERROR(data_parallel_->Backward(weight == 1.0 ? loss : loss * weight));
 
+  Mark("updates the weights");
   rates_.clear();
   for (const double maximum : maxima_) rates_.push_back(phase().schedule.LearningRateAt(schedule_position_, maximum));
   momentum_ = phase().schedule.MomentumAt(schedule_position_);
@@ -356,8 +374,10 @@ absl::Status Trainer::Impl::Validate(EpochSummary* summary) {
   ValidationSums sums;
   URSA_RETURN_IF_ERROR(parts_.batches->StartValid());
   while (true) {
+    Mark("waits for a validation batch");
     URSA_ASSIGN_OR_RETURN(const std::optional<Batch> batch, parts_.batches->NextValid());
     if (!batch) break;
+    Mark("validates");
     sums.Add(options_.loss, parts_.model->Forward(batch->images.to(device)), batch->labels.to(device),
              batch->example_indices);
   }
@@ -381,6 +401,7 @@ absl::Status Trainer::Impl::Validate(EpochSummary* summary) {
 
 absl::Status Trainer::Impl::SaveCheckpoint(CheckpointReason reason, bool is_best) {
   if (!writer_) return absl::OkStatus();
+  Mark("hands a checkpoint over");
   at_.smooth_sum = smoothed_.sum();
   at_.smooth_count = smoothed_.count();
   at_.best = best_.best;

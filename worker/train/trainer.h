@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "worker/comm/collective.h"
+#include "worker/comm/position_board.h"
 #include "worker/nn/model.h"
 #include "worker/train/batch_source.h"
 #include "worker/train/checkpoint.h"
@@ -105,6 +106,7 @@ class Trainer {
     TrainObserver* observer = nullptr;      // may be null
     CheckpointSink* checkpoints = nullptr;  // may be null; used on rank 0 only
     std::function<TrainControl()> control;  // may be null
+    PositionBoard* position = nullptr;      // where this rank is; may be null
     Clock* clock = Clock::Real();
   };
 
