@@ -100,6 +100,9 @@ void Coordinator::Settle(Tx& tx, const Changes& changes) {
   rendezvous_.DropUnless(tx, changes.trials,
                          [&tx](const TrialId& trial, int64_t epoch) { return Gangs::IsCurrent(tx, trial, epoch); });
   scheduler_.Sync(tx, changes);
+  for (const TrialId& id : scheduler_.Reform(tx)) {
+    rendezvous_.Add(id, tx.state().Find<records::TrialRecord>(id)->epoch());
+  }
   // GPU evaluations take the next free slot before queued training.
   aux_tasks_.Schedule(tx);
   for (const TrialId& id : scheduler_.Decide(tx)) {

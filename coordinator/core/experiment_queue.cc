@@ -31,6 +31,8 @@ std::string RunsText(const records::TrialRecord& trial) {
   const records::Gang& gang = trial.gang();
   if (!gang.stop_why().empty()) {
     absl::StrAppend(&text, " and is being stopped: ", gang.stop_why());
+  } else if (gang.phase() == records::Gang::PHASE_REFORMING) {
+    absl::StrAppend(&text, ", ", trial.reason());
   } else if (gang.phase() != records::Gang::PHASE_RUNNING) {
     absl::StrAppend(&text, " and is ending", trial.reason().empty() ? "" : ": ", trial.reason());
   }

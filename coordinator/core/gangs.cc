@@ -21,7 +21,8 @@ using State_ = v1::Experiment;
 TrialId IdOf(const records::TrialRecord& trial) { return {trial.experiment_id(), trial.number()}; }
 
 bool IsGoingOn(const records::Gang& gang) {
-  return gang.phase() == records::Gang::PHASE_RUNNING || gang.phase() == records::Gang::PHASE_STOPPING;
+  return gang.phase() == records::Gang::PHASE_RUNNING || gang.phase() == records::Gang::PHASE_STOPPING ||
+         gang.phase() == records::Gang::PHASE_REFORMING;
 }
 
 void SetPhase(const Environment& env, records::Gang::Phase phase, records::Gang* gang) {
@@ -94,7 +95,7 @@ void Gangs::StopOn(Tx& tx, int64_t worker_id, const std::string& why) {
   const std::set<TrialId> trials = tx.state().LoadOf(worker_id).trials;
   for (const TrialId& id : trials) {
     const auto& found = *tx.state().Find<records::TrialRecord>(id);
-    if (found.gang().phase() != records::Gang::PHASE_RUNNING) continue;
+    if (found.gang().phase() != records::Gang::PHASE_RUNNING) continue;  // one that is re-formed looks by itself
     records::TrialRecord trial = found;
     RequestMove(env_, why, &trial);
     tx.Put(std::move(trial));
@@ -112,8 +113,8 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
   const auto id = ParseTaskName(stamped.task_id());
   const auto* found = id ? tx.state().Find<records::TrialRecord>(*id) : nullptr;
   const int32_t rank = stamped.rank();
-  if (found == nullptr || !found->has_gang() || found->gang().epoch() != stamped.epoch() || rank < 0 ||
-      rank >= found->gang().ranks_size() || found->gang().ranks(rank).worker_id() != worker_id ||
+  if (found == nullptr || !found->has_gang() || rank < 0 || rank >= found->gang().ranks_size() ||
+      ProcessEpoch(found->gang(), rank) != stamped.epoch() || found->gang().ranks(rank).worker_id() != worker_id ||
       found->gang().ranks(rank).gone()) {
     ++num_refused_;
     return false;
@@ -129,6 +130,15 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
     case worker::v1::TaskEvent::kLog:
       OnLog(tx, *id, stamped.epoch(), rank, event.log());
       break;
+    case worker::v1::TaskEvent::kLostGroup:
+      OnLostGroup(tx, *id, rank, event.lost_group());
+      break;
+    case worker::v1::TaskEvent::kJoinedGroup: {
+      records::TrialRecord trial = *found;
+      trial.mutable_gang()->mutable_ranks(rank)->set_joining(false);
+      tx.Put(std::move(trial));
+      break;
+    }
     case worker::v1::TaskEvent::kCheckpoint:
     case worker::v1::TaskEvent::kFinished:
     case worker::v1::TaskEvent::kExited: {
@@ -163,12 +173,27 @@ void Gangs::OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFi
   }
 }
 
+void Gangs::OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v1::LostGroup& lost) {
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  records::Gang* gang = trial.mutable_gang();
+  if (lost.epoch() != gang->epoch() || !IsGoingOn(*gang)) return;
+  const std::string why = absl::StrCat("rank ", rank, ": ", lost.reason());
+  if (CanReform(tx, trial, /*worker_lost=*/false)) {
+    BeginReform(tx, &trial, rank, why, /*worker_lost=*/false);
+  } else {
+    gang->mutable_ranks(rank)->set_cause(Outcome::CAUSE_PEER_LOST);
+    gang->mutable_ranks(rank)->set_reason(lost.reason());
+    Fail(&trial, rank, why);
+  }
+  tx.Put(std::move(trial));
+}
+
 void Gangs::OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status) {
   const auto id = ParseTaskName(status.task_id());
   const auto* found = id ? tx.state().Find<records::TrialRecord>(*id) : nullptr;
   if (found == nullptr || !found->has_gang() || found->gang().epoch() != status.epoch() ||
       found->gang().has_started()) {
-    return;
+    return;  // a gang that was re-formed has started long ago
   }
   const auto& ranks = found->gang().ranks();
   if (std::none_of(ranks.begin(), ranks.end(),
@@ -193,7 +218,8 @@ void Gangs::OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress
 void Gangs::Fail(records::TrialRecord* trial, int32_t rank, const std::string& why) {
   records::Gang* gang = trial->mutable_gang();
   // What breaks while a stop is under way goes on from the last checkpoint, as the stop would have.
-  if (gang->phase() == records::Gang::PHASE_STOPPING) gang->set_uncounted(true);
+  // A gang that was to be formed anew has been counted when that began.
+  if (gang->phase() != records::Gang::PHASE_RUNNING) gang->set_uncounted(true);
   gang->set_failure(why);
   gang->set_failure_rank(rank);
   SetPhase(env_, records::Gang::PHASE_ENDING, gang);
@@ -215,7 +241,10 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
       continue;
     }
     if (!IsGoingOn(*gang)) continue;
-    if (outcome == Outcome::OUTCOME_FAILED || (rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED)) {
+    const bool has_died = rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED;
+    if (has_died && CanReform(tx, *trial, /*worker_lost=*/false)) {
+      BeginReform(tx, trial, r, absl::StrCat("rank ", r, ": ", rank.reason()), /*worker_lost=*/false);
+    } else if (has_died || outcome == Outcome::OUTCOME_FAILED) {
       Fail(trial, r, absl::StrCat("rank ", r, ": ", rank.reason()));
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
       SetPhase(env_, records::Gang::PHASE_STOPPING, gang);
@@ -328,7 +357,9 @@ void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
       if (!is_done && failed_rank < 0) failed_rank = r;
       if (rank->outcome() == Outcome::OUTCOME_UNSPECIFIED) rank->set_reason(why);
     }
-    if (failed_rank >= 0 && IsGoingOn(*gang)) {
+    if (failed_rank >= 0 && CanReform(tx, trial, /*worker_lost=*/true)) {
+      BeginReform(tx, &trial, failed_rank, why, /*worker_lost=*/true);
+    } else if (failed_rank >= 0 && IsGoingOn(*gang)) {
       gang->set_worker_lost(true);
       if (!gang->has_started()) gang->set_uncounted(true);
       Fail(&trial, failed_rank, why);
@@ -362,9 +393,16 @@ void Gangs::RequestStop(const Environment& env, records::TrialRecord* trial) {
 }
 
 void Gangs::RequestMove(const Environment& env, const std::string& why, records::TrialRecord* trial) {
-  if (trial->gang().phase() != records::Gang::PHASE_RUNNING) return;
+  records::Gang* gang = trial->mutable_gang();
+  if (gang->phase() == records::Gang::PHASE_REFORMING) {  // it cannot checkpoint
+    gang->set_uncounted(true);
+    gang->set_failure(why);
+    SetPhase(env, records::Gang::PHASE_ENDING, gang);
+    return;
+  }
+  if (gang->phase() != records::Gang::PHASE_RUNNING) return;
   RequestStop(env, trial);
-  trial->mutable_gang()->set_stop_why(why);
+  gang->set_stop_why(why);
 }
 
 void Gangs::RequestEnd(const Environment& env, records::TrialRecord* trial) {
@@ -383,11 +421,15 @@ void Gangs::AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState*
     assignment->set_task_id(TaskName(id));
     assignment->set_epoch(gang.epoch());
     assignment->set_world_size(gang.ranks_size());
+    bool joins = false;
     for (int32_t r = 0; r < gang.ranks_size(); ++r) {
+      joins |= ProcessEpoch(gang, r) < gang.epoch();
       if (gang.ranks(r).worker_id() != worker_id || gang.ranks(r).gone()) continue;
       assignment->add_ranks(r);
+      assignment->add_rank_epochs(ProcessEpoch(gang, r));
       order->add_slots(gang.ranks(r).slot());
     }
+    if (!joins) assignment->clear_rank_epochs();
     assignment->set_device(trial.demand().kind());
     assignment->set_threads(experiment.spec().execution().threads_per_rank());
     assignment->set_log_name(ExperimentId(id.first).ToString());
@@ -399,6 +441,7 @@ void Gangs::AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState*
     train->set_optimizer_blob(gang.optimizer_blob());
     train->set_resumed_from_step(gang.from_step());
     train->set_until_epoch(gang.until_epoch());
+    train->set_joins(joins);
   }
 }
 

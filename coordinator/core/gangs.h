@@ -19,17 +19,19 @@ namespace ursa {
 // What the ranks of a trial's task do, as Gang in storage/v1 keeps it:
 //
 //   (queued) --1--> RUNNING --2--> FINISHED --6--> (completed, or waits for its search)
-//                    |   `---3--> STOPPING --6--> (paused, or queued again with its old place)
-//                    `---4--> ENDING --6--> (queued again, or error; canceled)
-//                             STOPPING --5--> ENDING
-//   1 all ranks have slots: a new fencing epoch           2 rank 0 is done and the last checkpoint is committed
-//   3 a pause, a preemption, a drain; a worker that ends    4 a rank failed, its worker is lost, or it is canceled
-//     stops its tasks by itself
-//   5 as 4                                                6 all processes are gone
+//                    | ^ | `---3--> STOPPING --6--> (paused, or queued again with its old place)
+//                    | 8 | `---4--> ENDING --6--> (queued again, or error; canceled)
+//                    7 |            STOPPING --5--> ENDING
+//                  REFORMING --5--> ENDING
+//   1 all ranks have slots: a new fencing epoch            2 rank 0 is done and the last checkpoint is committed
+//   3 a pause, a preemption, a drain; a worker that ends    4 a rank failed, or it is canceled
+//     stops its tasks by itself                             5 as 4; or there is no place for the rank that is gone
+//   6 all processes are gone                                7 a rank died, or has lost the group; others live
+//   8 a new epoch: the others go on with their state, and one is started for each that is gone
 //
-// Slots are free when a rank is gone. What comes from another epoch than the gang's is refused. What a failure leads to
-// is failure_policy.h's to say; a stop for the cluster's sake (Gang.stop_why) counts against nothing. Guarded by the
-// coordinator's lock: every method takes a transaction.
+// Slots are free when a rank is gone. What comes from another process than the gang's, by its epoch, is refused. What a
+// failure leads to is failure_policy.h's to say; a stop for the cluster's sake (Gang.stop_why) counts against nothing.
+// Guarded by the coordinator's lock: every method takes a transaction.
 class Gangs {
  public:
   Gangs(const Environment* env, Workers* workers) : env_(*env), workers_(*workers) {}
@@ -52,6 +54,18 @@ class Gangs {
 
   // Ends the gang, if it has one that is of that epoch, as failed for a reason that is not the job's.
   void EndUncounted(Tx& tx, const TrialId& id, int64_t epoch, const std::string& why);
+
+  // Fencing epoch of the rank's process: what it says is stamped with it. Older than the gang's if the gang was
+  // re-formed.
+  static int64_t ProcessEpoch(const records::Gang& gang, int32_t rank);
+
+  // Gangs that are being re-formed, and may be now: a rank is gone, or has had the time to be found so.
+  bool IsReadyToReform(const Tx& tx, const TrialId& id) const;
+  // A new epoch, in which the ranks that live keep their processes, and those that are gone are started at `places`,
+  // in the order of ranks.
+  void Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places);
+  // There is no place for the ranks that are gone: it starts anew from its checkpoint.
+  void GiveUpReform(Tx& tx, const TrialId& id);
 
   // The gang stands still because of that rank: it fails.
   void EndStalled(Tx& tx, const TrialId& id, int32_t rank, const std::string& why);
@@ -80,6 +94,7 @@ class Gangs {
                     const std::set<std::string>& missing_blobs, records::TrialRecord* trial);
   void OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFinished& finished,
                   records::TrialRecord* trial);
+  void OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v1::LostGroup& lost);
   // Looks at what the ranks have said, moves the gang on, and ends it when all ranks are gone.
   void Review(Tx& tx, records::TrialRecord* trial);
   // Rank 0 has done what the gang was started for.
@@ -88,6 +103,9 @@ class Gangs {
   // What becomes of a trial whose gang failed.
   void Remedy(Tx& tx, const records::Gang& gang, records::TrialRecord* trial);
   void Fail(records::TrialRecord* trial, int32_t rank, const std::string& why);
+  // Whether the others can go on without those that are gone; and that they will.
+  bool CanReform(const Tx& tx, const records::TrialRecord& trial, bool worker_lost) const;
+  void BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, bool worker_lost);
 
   const Environment& env_;
   Workers& workers_;

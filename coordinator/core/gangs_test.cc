@@ -127,7 +127,8 @@ TEST_F(GangsTest, ChartsHaveAsManyPointsAsAskedFor) {
 TEST_F(GangsTest, AFailedRankRestartsTheGangFromItsCheckpoint) {
   const std::string id = Start();
   harness_.Checkpoint(&worker_, "t1.1", 1, 5, 0.25);
-  harness_.Exit(&worker_, "t1.1", 1, 1, 9);
+  harness_.Finish(&worker_, "t1.1", 1, 1, Outcome::OUTCOME_FAILED, "something broke");
+  harness_.Exit(&worker_, "t1.1", 1, 1);
   // The other rank is to be stopped before anything new starts.
   EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
   EXPECT_EQ(harness_.Get(id).restarts(), 0);

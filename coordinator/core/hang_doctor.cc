@@ -13,11 +13,11 @@ namespace {
 constexpr absl::Duration kRound = absl::Seconds(1);
 constexpr size_t kDoingBytesMax = 64;
 
-// The gang if it works at that epoch, or nothing.
-const records::Gang* WorkingGang(const Tx& tx, const TrialId& id, int64_t epoch) {
-  if (!Gangs::IsCurrent(tx, id, epoch)) return nullptr;
-  const records::Gang& gang = tx.state().Find<records::TrialRecord>(id)->gang();
-  return gang.done() ? nullptr : &gang;
+// The gang if its ranks are at work, or nothing.
+const records::Gang* WorkingGang(const Tx& tx, const TrialId& id) {
+  const auto* trial = tx.state().Find<records::TrialRecord>(id);
+  if (trial == nullptr || !trial->has_gang() || trial->gang().done()) return nullptr;
+  return trial->gang().phase() == records::Gang::PHASE_ENDING ? nullptr : &trial->gang();
 }
 
 bool HasWork(const records::Rank& rank) {
@@ -29,14 +29,15 @@ bool HasWork(const records::Rank& rank) {
 void HangDoctor::OnStatus(const Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status) {
   if (!status.has_position()) return;
   const std::optional<TrialId> id = ParseTaskName(status.task_id());
-  const records::Gang* gang = id ? WorkingGang(tx, *id, status.epoch()) : nullptr;
+  const records::Gang* gang = id ? WorkingGang(tx, *id) : nullptr;
   if (gang == nullptr || status.rank() < 0 || status.rank() >= gang->ranks_size() ||
-      gang->ranks(status.rank()).worker_id() != worker_id) {
+      gang->ranks(status.rank()).worker_id() != worker_id ||
+      Gangs::ProcessEpoch(*gang, status.rank()) != status.epoch()) {
     return;
   }
   const absl::Time now = env_.clock->Now();
   Watch& watch = watches_[*id];
-  if (watch.epoch != status.epoch()) watch = Watch{status.epoch(), now, {}};
+  if (watch.epoch != gang->epoch()) watch = Watch{gang->epoch(), now, {}};
   watch.ranks.resize(static_cast<size_t>(gang->ranks_size()));
   const worker::v1::RankPosition& position = status.position();
   RankReport report;
@@ -59,8 +60,8 @@ void HangDoctor::OnReconnected(const Tx& tx, int64_t worker_id) {
 }
 
 std::optional<Diagnosis> HangDoctor::Examine(const Tx& tx, const TrialId& id, const Watch& watch) const {
-  const records::Gang* gang = WorkingGang(tx, id, watch.epoch);
-  if (gang == nullptr) return std::nullopt;
+  const records::Gang* gang = WorkingGang(tx, id);
+  if (gang == nullptr || gang->epoch() != watch.epoch) return std::nullopt;
   std::vector<RankReport> ranks;
   for (size_t r = 0; r < watch.ranks.size(); ++r) {
     if (!HasWork(gang->ranks(static_cast<int>(r)))) continue;
@@ -83,7 +84,8 @@ void HangDoctor::Tick(Tx& tx) {
   next_round_ = now + kRound;
   for (auto it = watches_.begin(); it != watches_.end();) {
     const auto& [id, watch] = *it;
-    if (WorkingGang(tx, id, watch.epoch) == nullptr) {
+    const records::Gang* gang = WorkingGang(tx, id);
+    if (gang == nullptr || gang->epoch() != watch.epoch) {
       it = watches_.erase(it);
       continue;
     }

@@ -64,7 +64,7 @@ RunningGang RunningOf(const records::TrialRecord& trial) {
   gang.checkpoint = record.has_checkpoint_time() ? FromTimestamp(record.checkpoint_time()) : gang.start;
   gang.protected_level = record.protected_level();
   if (record.has_protected_until()) gang.protected_until = FromTimestamp(record.protected_until());
-  gang.stopping = record.phase() != records::Gang::PHASE_RUNNING;
+  gang.stopping = record.phase() != records::Gang::PHASE_RUNNING && record.phase() != records::Gang::PHASE_REFORMING;
   if (record.preempted_for_experiment() != 0) {
     gang.preempted_for = GangId{record.preempted_for_experiment(), record.preempted_for_trial()};
   }
@@ -98,6 +98,11 @@ void Scheduler::SyncWorker(const Tx& tx, int64_t id) {
 
 void Scheduler::SyncTrial(const Tx& tx, const TrialId& id) {
   const auto* trial = tx.state().Find<records::TrialRecord>(id);
+  if (trial != nullptr && trial->has_gang() && trial->gang().phase() == records::Gang::PHASE_REFORMING) {
+    reforming_.insert(id);
+  } else {
+    reforming_.erase(id);
+  }
   if (trial != nullptr && trial->has_gang()) {
     RunningGang gang = RunningOf(*trial);
     return gang.places.empty() ? view_.Remove(gang.id) : view_.PutRunning(gang);
@@ -139,6 +144,55 @@ void Scheduler::Sync(Tx& tx, const Changes& changes) {
     if (worker == nullptr || !worker->drained()) continue;
     gangs_.StopOn(tx, id, absl::StrCat("moves off ", WorkerId(id).ToString(), ", which is being drained"));
   }
+}
+
+std::optional<RankPlace> Scheduler::FindPlace(const Tx& tx, const records::TrialRecord& trial,
+                                              const records::Rank& gone,
+                                              const std::set<std::pair<int64_t, int32_t>>& taken) const {
+  const auto is_free = [&](int64_t worker_id, int32_t slot) {
+    return tx.state().LoadOf(worker_id).slots.count(slot) == 0 && taken.count({worker_id, slot}) == 0;
+  };
+  if (workers_.IsUsable(tx, gone.worker_id()) && is_free(gone.worker_id(), gone.slot())) {
+    return RankPlace{gone.worker_id(), gone.slot()};
+  }
+  for (const records::WorkerRecord* worker : workers_.UsableWorkers(tx)) {
+    if (worker->kind() != trial.demand().kind() || PoolOr(worker->pool()) != PoolOr(trial.gang().pool()) ||
+        SimdLevel(worker->simd()) < SimdLevel(trial.demand().simd())) {
+      continue;
+    }
+    for (int32_t slot = 0; slot < worker->slots(); ++slot) {
+      if (is_free(worker->id(), slot)) return RankPlace{worker->id(), slot};
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<TrialId> Scheduler::Reform(Tx& tx) {
+  std::vector<TrialId> formed;
+  const std::set<TrialId> reforming = reforming_;
+  for (const TrialId& id : reforming) {
+    if (!gangs_.IsReadyToReform(tx, id)) continue;
+    const records::TrialRecord& trial = *tx.state().Find<records::TrialRecord>(id);
+    std::vector<RankPlace> places;
+    std::set<std::pair<int64_t, int32_t>> taken;
+    bool is_placed = true;
+    for (const records::Rank& rank : trial.gang().ranks()) {
+      if (!rank.gone()) continue;
+      const std::optional<RankPlace> place = FindPlace(tx, trial, rank, taken);
+      is_placed &= place.has_value();
+      if (!place) continue;
+      places.push_back(*place);
+      taken.insert({place->worker_id, place->slot});
+    }
+    if (is_placed) {
+      gangs_.Reform(tx, id, places);
+      formed.push_back(id);
+    } else {
+      gangs_.GiveUpReform(tx, id);
+    }
+    SyncTrial(tx, id);
+  }
+  return formed;
 }
 
 std::vector<TrialId> Scheduler::Decide(Tx& tx) {
@@ -190,7 +244,7 @@ absl::StatusOr<ResolveContext> Scheduler::OfferOf(const Tx& tx, const std::strin
 }
 
 void Scheduler::Tick(Tx& tx) {
-  if (view_.SetTime(env_.clock->Now())) tx.RequestSettle();
+  if (view_.SetTime(env_.clock->Now()) || !reforming_.empty()) tx.RequestSettle();
 }
 
 std::string Scheduler::WhyWaits(const Tx&, const TrialId& id) const {

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -31,6 +33,9 @@ class Scheduler {
 
   // Takes over what has changed, and stops what stands on drained workers. Before HoldSlot and Decide.
   void Sync(Tx& tx, const Changes& changes);
+  // Finds places for the ranks that gangs have lost, before anybody else takes them: those that they had, else others
+  // of the pool. Returns the gangs that have a new epoch.
+  std::vector<TrialId> Reform(Tx& tx);
   // Starts and preempts. Returns what has started.
   std::vector<TrialId> Decide(Tx& tx);
   // A free slot of that kind in any pool, from now on held by the auxiliary task, which the caller puts on record
@@ -48,6 +53,9 @@ class Scheduler {
   absl::StatusOr<v1::ListQueueResponse> ListQueue(const Tx& tx, const v1::ListQueueRequest& request) const;
 
  private:
+  // A free slot for the rank that is gone, its own before others, and none of `taken`.
+  std::optional<RankPlace> FindPlace(const Tx& tx, const records::TrialRecord& trial, const records::Rank& gone,
+                                     const std::set<std::pair<int64_t, int32_t>>& taken) const;
   void SyncTrial(const Tx& tx, const TrialId& id);
   void SyncAuxTask(const Tx& tx, int64_t id);
   void SyncWorker(const Tx& tx, int64_t id);
@@ -57,6 +65,7 @@ class Scheduler {
   Workers& workers_;
   Gangs& gangs_;
   ClusterView view_;
+  std::set<TrialId> reforming_;                   // gangs that have lost a rank
   std::map<std::string, ResolveContext> offers_;  // by pool
 };
 

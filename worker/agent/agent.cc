@@ -172,6 +172,17 @@ void Agent::Do(TaskTable::TellStop action) {
   if (!status.ok()) URSA_LOG(WARNING) << status;
 }
 
+void Agent::Do(TaskTable::Reform action) {
+  URSA_LOG(INFO) << "task=" << action.key.ToString() << " goes on in the group of epoch " << action.epoch;
+  Process* process = FindProcess(action.key);
+  if (process == nullptr) return;
+  worker::v1::TaskDirective directive;
+  directive.mutable_reform()->set_epoch(action.epoch);
+  directive.mutable_reform()->set_world_size(action.world_size);
+  const absl::Status status = process->server->Tell(std::move(directive));
+  if (!status.ok()) URSA_LOG(WARNING) << status;
+}
+
 void Agent::Do(TaskTable::Kill action) {
   URSA_LOG(INFO) << "task=" << action.key.ToString() << " KILLED reason=\"" << action.reason << '"';
   for (const auto& [id, process] : processes_) {

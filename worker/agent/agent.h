@@ -83,6 +83,7 @@ class Agent final : public TaskHost {
   void Post(std::function<void()> input);
   void Do(TaskTable::Start action);
   void Do(TaskTable::TellStop action);
+  void Do(TaskTable::Reform action);
   void Do(TaskTable::Kill action);
   void Do(OpenStream action);
   void Do(CloseStream action);

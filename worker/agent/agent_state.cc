@@ -218,6 +218,8 @@ void AgentState::StepTasks(absl::Time now) {
       actions_.push_back(std::move(*start));
     } else if (auto* stop = std::get_if<TaskTable::TellStop>(&action)) {
       actions_.push_back(std::move(*stop));
+    } else if (auto* reform = std::get_if<TaskTable::Reform>(&action)) {
+      actions_.push_back(std::move(*reform));
     } else if (auto* kill = std::get_if<TaskTable::Kill>(&action)) {
       if (kill->unwanted) outbox_.DropWaitingCheckpoints(kill->key);
       actions_.push_back(std::move(*kill));
@@ -290,7 +292,7 @@ void AgentState::StepSending(absl::Time now) {
       ConnectRequest message;
       message.mutable_rendezvous()->set_call_id(call_id);
       message.mutable_rendezvous()->set_task_id(call.key.task_id);
-      message.mutable_rendezvous()->set_epoch(call.key.epoch);
+      message.mutable_rendezvous()->set_epoch(call.request.epoch() != 0 ? call.request.epoch() : call.key.epoch);
       *message.mutable_rendezvous()->mutable_request() = call.request;
       Send(std::move(message));
     }

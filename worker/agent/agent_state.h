@@ -58,9 +58,9 @@ struct DeliverPredict {
 struct ExitAgent {  // all is said; nothing runs any more
   absl::Status status;
 };
-using AgentAction =
-    std::variant<TaskTable::Start, TaskTable::TellStop, TaskTable::Kill, OpenStream, CloseStream, SendMessage,
-                 KeepWorkerId, UploadBlobs, ReleaseBlobs, AnswerReport, AnswerRendezvous, DeliverPredict, ExitAgent>;
+using AgentAction = std::variant<TaskTable::Start, TaskTable::TellStop, TaskTable::Reform, TaskTable::Kill, OpenStream,
+                                 CloseStream, SendMessage, KeepWorkerId, UploadBlobs, ReleaseBlobs, AnswerReport,
+                                 AnswerRendezvous, DeliverPredict, ExitAgent>;
 
 // The agent as a pure state machine: tell it what happened, and take the actions that follow. No I/O, no clock (time
 // comes in), no threads; randomness from the given Rng only. Used by Agent, which carries the actions out, and by

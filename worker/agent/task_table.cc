@@ -7,7 +7,17 @@
 
 namespace ursa {
 
+using worker::v1::TaskAssignment;
 using worker::v1::TaskOrder;
+
+namespace {
+
+// Fencing epoch at which the process of the i-th rank was, or is to be, started.
+int64_t ProcessEpoch(const TaskAssignment& assignment, int i) {
+  return i < assignment.rank_epochs_size() ? assignment.rank_epochs(i) : assignment.epoch();
+}
+
+}  // namespace
 
 void TaskTable::SetDesired(const worker::v1::DesiredState& desired) {
   desired_.clear();
@@ -70,6 +80,9 @@ void TaskTable::ReconcileProcess(const ProcessKey& key, Process* process, absl::
     const absl::Duration limit = process->slot.has_value() ? options_.stop_limit : options_.auxiliary_stop_limit;
     process->kill_at = std::min(process->kill_at, now + limit);
     actions->push_back(TellStop{key, shutting_down_ ? "the worker shuts down" : "the coordinator asked for it"});
+  } else if (order != nullptr && order->assignment().epoch() > process->group_epoch) {
+    process->group_epoch = order->assignment().epoch();
+    actions->push_back(Reform{key, process->group_epoch, order->assignment().world_size()});
   }
 }
 
@@ -77,22 +90,31 @@ void TaskTable::StartMissing(const TaskOrder& order, std::vector<Action>* action
   const auto& assignment = order.assignment();
   History& history = history_[assignment.task_id()];
   if (assignment.epoch() < history.epoch) return;
-  if (assignment.epoch() > history.epoch) history = History{assignment.epoch(), {}};
+  if (assignment.epoch() > history.epoch) {
+    history.epoch = assignment.epoch();
+    std::set<std::pair<int64_t, int32_t>> started;
+    for (int i = 0; i < assignment.ranks_size(); ++i) {
+      const std::pair<int64_t, int32_t> process(ProcessEpoch(assignment, i), assignment.ranks(i));
+      if (history.started.count(process) > 0) started.insert(process);
+    }
+    history.started = std::move(started);
+  }
   // A stopped order has nothing to checkpoint before its start, but the coordinator waits to hear of its end.
   const std::string fault = order.stop() ? "told to stop before it was started" : Fault(order);
-  const bool waits = OlderEpochRuns(assignment.task_id(), assignment.epoch());
+  const bool waits = UnwantedRuns(assignment.task_id());
   for (int i = 0; i < assignment.ranks_size(); ++i) {
-    const ProcessKey key{assignment.task_id(), assignment.epoch(), assignment.ranks(i)};
-    if (history.started_ranks.count(key.rank) > 0) continue;
+    const ProcessKey key{assignment.task_id(), ProcessEpoch(assignment, i), assignment.ranks(i)};
+    if (history.started.count({key.epoch, key.rank}) > 0) continue;
     if (!fault.empty()) {
-      history.started_ranks.insert(key.rank);
+      history.started.insert({key.epoch, key.rank});
       actions->push_back(Refuse{key, fault});
       continue;
     }
     const bool auxiliary = order.slots_size() == 0;
     if (waits || (!auxiliary && SlotTaken(order.slots(i)))) continue;
-    history.started_ranks.insert(key.rank);
+    history.started.insert({key.epoch, key.rank});
     Process& process = processes_[key];
+    process.group_epoch = assignment.epoch();
     Start start{key, assignment};
     start.assignment.set_rank(key.rank);
     if (!auxiliary) {
@@ -104,6 +126,9 @@ void TaskTable::StartMissing(const TaskOrder& order, std::vector<Action>* action
 }
 
 std::string TaskTable::Fault(const TaskOrder& order) const {
+  const int num_epochs = order.assignment().rank_epochs_size();
+  if (num_epochs != 0 && num_epochs != order.assignment().ranks_size())
+    return absl::StrCat("order has ", order.assignment().ranks_size(), " ranks and ", num_epochs, " epochs of ranks");
   if (order.slots_size() == 0) return "";
   if (order.slots_size() != order.assignment().ranks_size())
     return absl::StrCat("order has ", order.assignment().ranks_size(), " ranks and ", order.slots_size(), " slots");
@@ -118,14 +143,20 @@ std::string TaskTable::Fault(const TaskOrder& order) const {
 
 const TaskOrder* TaskTable::FindOrder(const ProcessKey& key) const {
   const auto it = desired_.find(key.task_id);
-  if (it == desired_.end() || it->second.assignment().epoch() != key.epoch) return nullptr;
-  const auto& ranks = it->second.assignment().ranks();
-  return std::find(ranks.begin(), ranks.end(), key.rank) == ranks.end() ? nullptr : &it->second;
+  if (it == desired_.end()) return nullptr;
+  const TaskAssignment& assignment = it->second.assignment();
+  for (int i = 0; i < assignment.ranks_size(); ++i) {
+    if (assignment.ranks(i) == key.rank && ProcessEpoch(assignment, i) == key.epoch) return &it->second;
+  }
+  return nullptr;
 }
 
-bool TaskTable::OlderEpochRuns(const std::string& task_id, int64_t epoch) const {
-  const auto it = processes_.lower_bound(ProcessKey{task_id, 0, 0});
-  return it != processes_.end() && it->first.task_id == task_id && it->first.epoch < epoch;
+bool TaskTable::UnwantedRuns(const std::string& task_id) const {
+  for (auto it = processes_.lower_bound(ProcessKey{task_id, 0, 0});
+       it != processes_.end() && it->first.task_id == task_id; ++it) {
+    if (FindOrder(it->first) == nullptr) return true;
+  }
+  return false;
 }
 
 bool TaskTable::SlotTaken(int32_t slot) const {

@@ -37,7 +37,9 @@ struct ProcessKey {
 //   1. Reconcile(): the order is new, its slots are free, no older epoch of the task is left here.
 //   2. OnStarted().  3. The order says stop, or the agent shuts down: TellStop, with a limit.
 //   4. The limit is over, or the order is gone: Kill.  5. OnEnded(): the process has been reaped.
-// A process that has ended is never started again for the same epoch; a task's epoch never goes back.
+// A process that has ended is never started again for the same epoch; a task's epoch never goes back. An order of a
+// newer epoch may go on with processes of older ones (TaskAssignment.rank_epochs): they are told to form the group
+// anew.
 class TaskTable {
  public:
   struct Options {
@@ -54,6 +56,11 @@ class TaskTable {
     ProcessKey key;
     std::string reason;
   };
+  struct Reform {
+    ProcessKey key;
+    int64_t epoch = 0;  // of the new group
+    int32_t world_size = 0;
+  };
   struct Kill {
     ProcessKey key;
     std::string reason;
@@ -64,7 +71,7 @@ class TaskTable {
     ProcessKey key;
     std::string reason;
   };
-  using Action = std::variant<Start, TellStop, Kill, Refuse>;
+  using Action = std::variant<Start, TellStop, Reform, Kill, Refuse>;
 
   TaskTable(int num_slots, const Options& options) : num_slots_(num_slots), options_(options) {}
 
@@ -104,6 +111,7 @@ class TaskTable {
   struct Process {
     Phase phase = Phase::kStarting;
     std::optional<int32_t> slot;  // none: auxiliary
+    int64_t group_epoch = 0;      // that it was told last
     bool finished = false;
     absl::Time kill_at = absl::InfiniteFuture();
     std::optional<worker::v1::RankPosition> position;
@@ -112,7 +120,7 @@ class TaskTable {
   // What became of a task's newest epoch here.
   struct History {
     int64_t epoch = 0;
-    std::set<int32_t> started_ranks;
+    std::set<std::pair<int64_t, int32_t>> started;  // epoch and rank of processes that the order names
   };
 
   const worker::v1::TaskOrder* FindOrder(const ProcessKey& key) const;
@@ -120,7 +128,8 @@ class TaskTable {
   std::string Fault(const worker::v1::TaskOrder& order) const;
   void ReconcileProcess(const ProcessKey& key, Process* process, absl::Time now, std::vector<Action>* actions);
   void StartMissing(const worker::v1::TaskOrder& order, std::vector<Action>* actions);
-  bool OlderEpochRuns(const std::string& task_id, int64_t epoch) const;
+  // Whether a process of the task is here that the present order does not name.
+  bool UnwantedRuns(const std::string& task_id) const;
   bool SlotTaken(int32_t slot) const;
 
   const int num_slots_;

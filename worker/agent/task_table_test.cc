@@ -44,6 +44,9 @@ std::string Text(const std::vector<TaskTable::Action>& actions) {
       EXPECT_EQ(start->assignment.rank(), start->key.rank);
     } else if (const auto* stop = std::get_if<TaskTable::TellStop>(&action)) {
       absl::StrAppend(&text, "stop ", stop->key.ToString());
+    } else if (const auto* reform = std::get_if<TaskTable::Reform>(&action)) {
+      absl::StrAppend(&text, "reform ", reform->key.ToString(), " at ", reform->epoch);
+      EXPECT_GT(reform->world_size, 0);
     } else if (const auto* kill = std::get_if<TaskTable::Kill>(&action)) {
       absl::StrAppend(&text, kill->unwanted ? "kill unwanted " : "kill ", kill->key.ToString());
     } else {
@@ -121,6 +124,37 @@ TEST_F(TaskTableTest, StopIsToldOnceAndEnforced) {
   EXPECT_EQ(Reconcile(kNow + absl::Seconds(120)), "kill t1/1/0");
   EXPECT_EQ(table_.NextWakeup(), absl::InfiniteFuture());
   EXPECT_EQ(Reconcile(kNow + absl::Seconds(500)), "");
+}
+
+TEST_F(TaskTableTest, ARankThatLivesGoesOnInTheNewGroup) {
+  Run({Order("t1", 1, {0, 1})});
+  table_.OnEnded({"t1", 1, 1});
+  TaskOrder reformed = Order("t1", 2, {0, 1});
+  reformed.mutable_assignment()->set_world_size(2);
+  reformed.mutable_assignment()->add_rank_epochs(1);
+  reformed.mutable_assignment()->add_rank_epochs(2);
+  table_.SetDesired(Desired({reformed}));
+  EXPECT_EQ(Reconcile(), "reform t1/1/0 at 2; start t1/2/1 on 1");
+  EXPECT_EQ(Reconcile(), "");
+  // The one that was started dies before it was heard of, and is started again; the first one is told of each group.
+  table_.OnEnded({"t1", 2, 1});
+  reformed.mutable_assignment()->set_epoch(3);
+  reformed.mutable_assignment()->set_rank_epochs(1, 3);
+  table_.SetDesired(Desired({reformed}));
+  EXPECT_EQ(Reconcile(), "reform t1/1/0 at 3; start t1/3/1 on 1");
+  // A process that has ended is not started again, whatever the group.
+  table_.OnEnded({"t1", 1, 0});
+  reformed.mutable_assignment()->set_epoch(4);
+  table_.SetDesired(Desired({reformed}));
+  EXPECT_EQ(Reconcile(), "reform t1/3/1 at 4");
+  // What the order no longer names is killed, and waited for.
+  reformed.mutable_assignment()->set_epoch(5);
+  reformed.mutable_assignment()->set_rank_epochs(0, 5);
+  reformed.mutable_assignment()->set_rank_epochs(1, 5);
+  table_.SetDesired(Desired({reformed}));
+  EXPECT_EQ(Reconcile(), "kill unwanted t1/3/1");
+  table_.OnEnded({"t1", 3, 1});
+  EXPECT_EQ(Reconcile(), "start t1/5/0 on 0; start t1/5/1 on 1");
 }
 
 TEST_F(TaskTableTest, SaysWhereAProcessWasAndHowLongAgoItSaidSo) {

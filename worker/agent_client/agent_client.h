@@ -28,6 +28,9 @@ struct DirectiveCallbacks {
   // Checkpoint at the next step and end. May come more than once, and before WatchDirectives() has returned.
   std::function<void(const std::string& reason)> on_stop;
 
+  // Leave the group and meet the one of this epoch, with the same rank. May be null in tasks that have no group.
+  std::function<void(const worker::v1::ReformDirective& group)> on_reform;
+
   // Pictures to classify; answered by reporting a PredictOutput with the same call_id. May be null in tasks that do
   // not predict.
   std::function<void(worker::v1::PredictInput input)> on_predict;

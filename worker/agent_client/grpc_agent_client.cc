@@ -213,6 +213,8 @@ class GrpcAgentClient final : public AgentClient {
       if (WatchStopped()) continue;
       if (directive.has_stop()) {
         if (callbacks.on_stop) callbacks.on_stop(directive.stop().reason());
+      } else if (directive.has_reform()) {
+        if (callbacks.on_reform) callbacks.on_reform(directive.reform());
       } else if (directive.has_predict()) {
         if (callbacks.on_predict) callbacks.on_predict(std::move(*directive.mutable_predict()));
       }

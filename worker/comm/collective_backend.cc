@@ -62,9 +62,10 @@ c10::intrusive_ptr<c10d::Work> CollectiveBackend::allreduce(std::vector<at::Tens
   const auto run = [this, tensors, future] {
     for (const at::Tensor& tensor : tensors) {
       const c10::DeviceGuard guard(tensor.device());
-      const absl::Status status = collective_->AllReduceSum(tensor);
-      if (!status.ok()) {
-        future->setError(std::make_exception_ptr(std::runtime_error(std::string(status.message()))));
+      // After one that failed the others would wait for peers that have left.
+      if (status_.ok()) status_ = collective_->AllReduceSum(tensor);
+      if (!status_.ok()) {
+        future->setError(std::make_exception_ptr(std::runtime_error(std::string(status_.message()))));
         return;
       }
     }

@@ -31,6 +31,7 @@ class CollectiveBackend : public c10d::Backend {
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !queue_.empty() || is_closing_; }
 
   Collective* const collective_;
+  absl::Status status_;  // of the first that failed; used by the thread alone
   absl::Mutex mu_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
   bool is_closing_ ABSL_GUARDED_BY(mu_) = false;

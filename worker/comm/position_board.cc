@@ -60,6 +60,11 @@ void PositionBoard::LeaveCollective() {
   since_ = clock_->Now();
 }
 
+void PositionBoard::ResetCollectives() {
+  absl::MutexLock lock(&mu_);
+  collectives_ = 0;
+}
+
 PositionBoard::Position PositionBoard::Get() const {
   absl::MutexLock lock(&mu_);
   return {step_, collectives_, collective_ != nullptr, collective_ != nullptr ? collective_ : doing_,

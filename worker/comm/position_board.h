@@ -33,6 +33,8 @@ class PositionBoard {
   // The one thread that is in a collective now; the training thread may do something beside it.
   void EnterCollective(const char* collective);
   void LeaveCollective();
+  // A new group counts anew.
+  void ResetCollectives();
 
   Position Get() const;
 

@@ -10,10 +10,10 @@
 
 namespace ursa {
 
-// Borrows `agent`. Thread-safe.
+// Borrows `agent`; `epoch` is the group's. Thread-safe.
 class AgentRendezvousStore : public RendezvousStore {
  public:
-  explicit AgentRendezvousStore(AgentClient* agent) : agent_(agent) {}
+  AgentRendezvousStore(AgentClient* agent, int64_t epoch) : agent_(agent), epoch_(epoch) {}
 
   absl::Status Set(const std::string& key, const std::string& value) override;
   absl::StatusOr<std::string> Get(const std::string& key, absl::Duration timeout) override;
@@ -23,7 +23,10 @@ class AgentRendezvousStore : public RendezvousStore {
   absl::StatusOr<bool> Delete(const std::string& key) override;
 
  private:
+  absl::StatusOr<worker::v1::StoreResponse> Call(worker::v1::StoreRequest request) const;
+
   AgentClient* const agent_;
+  const int64_t epoch_;
 };
 
 }  // namespace ursa

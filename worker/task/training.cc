@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/failure_cause.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "ursa/v1/datasets.pb.h"
@@ -22,6 +22,7 @@
 #include "worker/nn/model.h"
 #include "worker/task/agent_rendezvous_store.h"
 #include "worker/task/failure.h"
+#include "worker/task/group_watch.h"
 #include "worker/task/loader_batch_source.h"
 #include "worker/task/position_reporter.h"
 #include "worker/task/training_reporter.h"
@@ -166,8 +167,76 @@ bool IsLasting(const absl::Status& status) {
          absl::IsOutOfRange(status);
 }
 
+// The group of this rank, again and again: one that has lost a rank is left, and the next one is met.
+class Regrouping {
+ public:
+  // Borrows all.
+  Regrouping(AgentClient* agent, const Accelerator* accelerator, const TaskAssignment& assignment, at::Device device,
+             std::string address, const GroupWatch* watch, PositionBoard* position)
+      : agent_(agent),
+        accelerator_(accelerator),
+        assignment_(assignment),
+        device_(device),
+        address_(std::move(address)),
+        watch_(watch),
+        position_(position),
+        epoch_(assignment.epoch()) {}
+
+  // Runs `trainer` to its end, in as many groups as it takes.
+  absl::StatusOr<TrainResult> Run(Trainer* trainer) {
+    while (true) {
+      absl::StatusOr<TrainResult> result = RunInGroup(trainer);
+      trainer->LeaveGroup();
+      watched_.reset();
+      collective_.reset();  // closes its connections: the other ranks' operations fail, if they still run
+      if (result.ok() || CauseOf(result.status()) != FailureCause::kPeerLost || device_.type() != at::kCPU)
+        return result;
+      std::printf("rank %d: %s; waits for its group to be formed anew\n", assignment_.rank(),
+                  std::string(result.status().message()).c_str());
+      std::fflush(stdout);
+      position_->Enter("waits for its group to be formed anew");
+      worker::v1::TaskEvent event;
+      event.mutable_lost_group()->set_epoch(epoch_);
+      event.mutable_lost_group()->set_reason(std::string(result.status().message()));
+      URSA_RETURN_IF_ERROR(agent_->Report(std::move(event)));
+      const std::optional<worker::v1::ReformDirective> next = watch_->AwaitNewer(epoch_);
+      if (!next) return result;
+      if (next->world_size() != assignment_.world_size()) {
+        return absl::InternalError(
+            absl::StrCat("group: of ", next->world_size(), " ranks, this one is of ", assignment_.world_size()));
+      }
+      epoch_ = next->epoch();
+      position_->ResetCollectives();
+    }
+  }
+
+ private:
+  absl::StatusOr<TrainResult> RunInGroup(Trainer* trainer) {
+    auto store = std::make_shared<AgentRendezvousStore>(agent_, epoch_);
+    auto made = accelerator_->MakeCollective(store, assignment_.rank(), assignment_.world_size(), device_, address_,
+                                             absl::Minutes(30));
+    // A peer that dies while they meet cannot be told from another failure; whoever forms groups knows.
+    if (!made.ok()) return WithCause(made.status(), FailureCause::kPeerLost);
+    collective_ = *std::move(made);
+    watched_ = WatchCollective(collective_.get(), position_);
+    trainer->JoinGroup(watched_.get());
+    return trainer->Run();
+  }
+
+  AgentClient* const agent_;
+  const Accelerator* const accelerator_;
+  const TaskAssignment& assignment_;
+  const at::Device device_;
+  const std::string address_;
+  const GroupWatch* const watch_;
+  PositionBoard* const position_;
+  int64_t epoch_;  // of the group
+  std::unique_ptr<Collective> collective_;
+  std::unique_ptr<Collective> watched_;
+};
+
 absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assignment, const TaskPaths& paths,
-                                  const std::atomic<bool>* stop) {
+                                  const GroupWatch* watch) {
   const TrainAssignment& train = assignment.train();
   const v1::ExperimentSpec& spec = train.spec();
   URSA_ASSIGN_OR_RETURN(SplitExamples split, FetchExamples(agent, train));
@@ -180,8 +249,9 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   config.architecture = spec.model().architecture();
   config.num_classes = train.classes_size();
   config.seed = static_cast<uint64_t>(spec.seed());
-  URSA_ASSIGN_OR_RETURN(const std::optional<Checkpoint> checkpoint, FetchCheckpoint(agent, train));
-  if (!checkpoint.has_value() && spec.model().pretrained() == "imagenet") {
+  std::optional<Checkpoint> checkpoint;
+  if (!train.joins()) URSA_ASSIGN_OR_RETURN(checkpoint, FetchCheckpoint(agent, train));
+  if (!checkpoint.has_value() && !train.joins() && spec.model().pretrained() == "imagenet") {
     URSA_ASSIGN_OR_RETURN(config.pretrained_path, FindPretrained(config.architecture, paths));
   }
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, BuildModel(config));
@@ -190,14 +260,6 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
                         MakeBatches(std::move(split), assignment, device));
 
   PositionBoard position(Clock::Real());
-  std::unique_ptr<Collective> collective;
-  std::unique_ptr<Collective> watched;
-  if (assignment.world_size() > 1) {
-    auto store = std::make_shared<AgentRendezvousStore>(agent);
-    URSA_ASSIGN_OR_RETURN(collective, accelerator->MakeCollective(store, assignment.rank(), assignment.world_size(),
-                                                                  device, paths.fabric_address, absl::Minutes(30)));
-    watched = WatchCollective(collective.get(), &position);
-  }
   const PositionReporter position_reporter(agent, &position);
   TrainingReporter::Options reporter_options;
   reporter_options.rank = assignment.rank();
@@ -206,21 +268,29 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   Trainer::Parts parts;
   parts.model = model.get();
   parts.batches = batches.get();
-  parts.collective = watched.get();
+  parts.joins = train.joins();
   parts.position = &position;
   parts.observer = &reporter;
-  parts.checkpoints = &reporter;
-  parts.control = [stop] { return stop->load() ? TrainControl::kCheckpointAndStop : TrainControl::kContinue; };
+  parts.checkpoints = assignment.rank() == 0 ? &reporter : nullptr;
+  parts.control = [watch] { return watch->stopped() ? TrainControl::kCheckpointAndStop : TrainControl::kContinue; };
   TrainerOptions options = MakeTrainerOptions(spec);
   if (train.until_epoch() > 0) options.until_epoch = train.until_epoch();
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, Trainer::Create(parts, std::move(options)));
   if (checkpoint.has_value()) URSA_RETURN_IF_ERROR(trainer->Restore(*checkpoint));
 
-  std::printf("rank %d of %d: %s, %d classes, %d threads, batch %d, from step %lld\n", assignment.rank(),
-              assignment.world_size(), config.architecture.c_str(), config.num_classes, assignment.threads(),
-              spec.data().batch_size(), static_cast<long long>(train.resumed_from_step()));
+  std::printf(
+      "rank %d of %d: %s, %d classes, %d threads, batch %d, %s\n", assignment.rank(), assignment.world_size(),
+      config.architecture.c_str(), config.num_classes, assignment.threads(), spec.data().batch_size(),
+      train.joins() ? "in the place of one that died" : absl::StrCat("from step ", train.resumed_from_step()).c_str());
   std::fflush(stdout);
-  URSA_ASSIGN_OR_RETURN(TrainResult result, trainer->Run());
+  absl::StatusOr<TrainResult> result;
+  if (assignment.world_size() == 1) {
+    result = trainer->Run();
+  } else {
+    result = Regrouping(agent, accelerator.get(), assignment, device, paths.fabric_address, watch, &position)
+                 .Run(trainer.get());
+  }
+  URSA_RETURN_IF_ERROR(result.status());
   URSA_RETURN_IF_ERROR(reporter.Flush());
   return result;
 }
@@ -228,12 +298,13 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
 }  // namespace
 
 absl::StatusOr<TaskFinished> RunTraining(AgentClient* agent, const TaskAssignment& assignment, const TaskPaths& paths) {
-  std::atomic<bool> stop = false;
+  GroupWatch watch;
   DirectiveCallbacks callbacks;
-  callbacks.on_stop = [&stop](const std::string&) { stop = true; };
+  callbacks.on_stop = [&watch](const std::string&) { watch.TellStop(); };
+  callbacks.on_reform = [&watch](const worker::v1::ReformDirective& group) { watch.TellReform(group); };
   agent->WatchDirectives(std::move(callbacks));
-  const absl::StatusOr<TrainResult> result = Train(agent, assignment, paths, &stop);
-  agent->StopWatching();  // no callback may touch `stop` any more
+  const absl::StatusOr<TrainResult> result = Train(agent, assignment, paths, &watch);
+  agent->StopWatching();  // no callback may touch `watch` any more
   if (!result.ok()) {
     if (IsLasting(result.status())) {
       return FinishedWith(TaskFinished::OUTCOME_USER_ERROR, result.status());

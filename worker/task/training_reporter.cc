@@ -15,6 +15,13 @@ using worker::v1::TaskEvent;
 TrainingReporter::TrainingReporter(AgentClient* agent, Clock* clock, const Options& options)
     : agent_(agent), clock_(clock), options_(options) {}
 
+void TrainingReporter::OnJoined() {
+  TaskEvent event;
+  event.mutable_joined_group();
+  absl::MutexLock lock(&mu_);
+  ReportLocked({std::move(event)});
+}
+
 void TrainingReporter::OnMetric(const MetricPoint& point) {
   if (options_.rank != 0) return;
   absl::MutexLock lock(&mu_);
@@ -61,7 +68,7 @@ void TrainingReporter::OnEpoch(const EpochSummary& summary) {
     point->set_value(value);
   };
   for (const auto& [name, value] : summary.metrics) add(name, value);
-  add("seconds", absl::ToDoubleSeconds(summary.duration));
+  if (summary.duration > absl::ZeroDuration()) add("seconds", absl::ToDoubleSeconds(summary.duration));
   ReportLocked({std::move(event)});
 }
 

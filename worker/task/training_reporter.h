@@ -15,7 +15,8 @@
 
 namespace ursa {
 
-// Borrows `agent` and `clock`. Only rank 0 reports; the others print their log lines alone.
+// Borrows `agent` and `clock`. Only rank 0 reports; the others print their log lines alone, and
+// say when they have joined.
 // Called by the training thread (TrainObserver) and the checkpoint thread (CheckpointSink): points of a step are always
 // handed over before the checkpoint of that step, so that a run resumed from it lacks none.
 class TrainingReporter : public TrainObserver, public CheckpointSink {
@@ -27,6 +28,7 @@ class TrainingReporter : public TrainObserver, public CheckpointSink {
   };
   TrainingReporter(AgentClient* agent, Clock* clock, const Options& options);
 
+  void OnJoined() override;
   void OnMetric(const MetricPoint& point) override;
   void OnStep(const TrainProgress& progress) override;
   void OnEpoch(const EpochSummary& summary) override;

@@ -19,6 +19,8 @@
 #include "worker/nn/safetensors.h"
 #include "worker/nn/torch_error.h"
 #include "worker/train/checkpoint_writer.h"
+#include "worker/train/group_sync.h"
+#include "worker/train/metric_history.h"
 #include "worker/train/train_state.h"
 
 namespace ursa {
@@ -101,6 +103,7 @@ class Trainer::Impl {
       : parts_(std::move(parts)),
         options_(std::move(options)),
         collective_(parts_.collective != nullptr ? parts_.collective : &single_rank_),
+        has_state_(!parts_.joins),
         optimizer_(parts_.model->parameters(), options_.adam) {
     best_.smaller_is_better = SmallerIsBetter(options_.best_metric);
     best_.Reset();
@@ -108,11 +111,18 @@ class Trainer::Impl {
     if (parts_.checkpoints != nullptr && collective_->rank() == 0) writer_.emplace(parts_.checkpoints);
     for (const NamedTensor& buffer : parts_.model->buffers()) {
       if (buffer.tensor.is_floating_point()) statistics_.push_back(buffer.tensor);
+      buffers_.push_back(buffer.tensor);
+      kept_buffers_.push_back(buffer.tensor.clone());
     }
   }
 
   absl::Status Restore(const Checkpoint& checkpoint);
   absl::StatusOr<TrainResult> Run();
+  void LeaveGroup() {
+    data_parallel_.reset();
+    collective_ = nullptr;
+  }
+  void JoinGroup(Collective* collective) { collective_ = collective; }
 
  private:
   const Phase& phase() const { return options_.phases[static_cast<size_t>(at_.phase)]; }
@@ -123,23 +133,33 @@ class Trainer::Impl {
   absl::Status FlushCheckpoints();
   void StartPhase();
   absl::StatusOr<TrainControl> TrainStep();
+  absl::Status Synchronise();
+  absl::Status TakeState(int leader, const RankStanding& own, const RankStanding& theirs);
+  absl::Status TellAgain(const std::string& history);
+  void Tell(MetricPoint point);
+  absl::StatusOr<TrainControl> Propose(const Batch& batch, double* loss);
   absl::StatusOr<double> Learn(const Batch& batch);
   absl::StatusOr<TrainControl> Agree(double mean_loss, const Batch& batch, double* global_loss);
   absl::Status EndEpoch(absl::Time start);
   absl::Status Validate(EpochSummary* summary);
   absl::Status SaveCheckpoint(CheckpointReason reason, bool is_best);
+  CheckpointSnapshot Snapshot();
   TrainResult Result(TrainResult::Outcome outcome) const { return {outcome, at_.step, at_.epoch, at_.metrics}; }
 
   const Parts parts_;
   const TrainerOptions options_;
   SingleRank single_rank_;
-  Collective* const collective_;
+  Collective* collective_;
+  bool has_state_;  // false: it is the other ranks' to give
   Adam optimizer_;
   SmoothedLoss smoothed_;
   std::optional<EarlyStopping> early_stopping_;
   BestTracker best_;
-  TrainState at_;                       // of smoothed_, early_stopping_ and best_ only as of the last checkpoint
-  std::vector<at::Tensor> statistics_;  // of batch norm layers
+  TrainState at_;                         // of smoothed_, early_stopping_ and best_ only as of the last checkpoint
+  std::vector<at::Tensor> statistics_;    // of batch norm layers
+  std::vector<at::Tensor> buffers_;       // these, and their counts
+  std::vector<at::Tensor> kept_buffers_;  // as they were when the step began
+  MetricHistory history_;
   std::optional<DataParallel> data_parallel_;
   std::vector<double> maxima_;  // learning rate per group of this phase
   std::vector<double> rates_;   // and of the last step
@@ -186,10 +206,7 @@ absl::Status Trainer::Impl::FlushCheckpoints() {
 }
 
 absl::StatusOr<TrainResult> Trainer::Impl::Run() {
-  std::vector<at::Tensor> everything;
-  for (const NamedTensor& entry : parts_.model->state()) everything.push_back(entry.tensor);
-  URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, everything));
-
+  URSA_RETURN_IF_ERROR(Synchronise());
   while (!is_done() && !has_reached()) {
     StartPhase();
     for (const int64_t this_phase = at_.phase; at_.phase == this_phase && !has_reached();) {
@@ -236,15 +253,74 @@ void Trainer::Impl::StartPhase() {
   data_parallel_.emplace(collective_, std::move(trainable));
 }
 
+// All ranks at the same place, with equal weights.
+absl::Status Trainer::Impl::Synchronise() {
+  if (collective_->world_size() == 1) return absl::OkStatus();
+  Mark("meets its group");
+  const RankStanding own = {has_state_, at_.step, at_.epoch};
+  URSA_ASSIGN_OR_RETURN(const std::vector<RankStanding> ranks, ExchangeStandings(collective_, own));
+  const int leader = ChooseLeader(ranks);
+  if (leader < 0) return absl::UnavailableError("training: no rank of the group has the state to go on from");
+  const RankStanding& theirs = ranks[static_cast<size_t>(leader)];
+  if (std::any_of(ranks.begin(), ranks.end(), [&](const RankStanding& rank) { return !(rank == theirs); })) {
+    return TakeState(leader, own, theirs);
+  }
+  std::vector<at::Tensor> everything;
+  for (const NamedTensor& entry : parts_.model->state()) everything.push_back(entry.tensor);
+  return BroadcastCoalesced(collective_, everything);
+}
+
+absl::Status Trainer::Impl::TakeState(int leader, const RankStanding& own, const RankStanding& theirs) {
+  std::vector<std::string> texts(3);  // model, state, history
+  if (collective_->rank() == leader) {
+    const CheckpointSnapshot snapshot = Snapshot();
+    URSA_ASSIGN_OR_RETURN(texts[0], SerializeSafetensors(snapshot.model, snapshot.model_metadata));
+    URSA_ASSIGN_OR_RETURN(texts[1], SerializeSafetensors(snapshot.state, snapshot.state_metadata));
+    texts[2] = history_.ToText();
+  }
+  URSA_RETURN_IF_ERROR(ShareTexts(collective_, leader, &texts));
+  if (own == theirs) return absl::OkStatus();
+  Checkpoint checkpoint;
+  checkpoint.model = std::move(texts[0]);
+  checkpoint.state = std::move(texts[1]);
+  URSA_RETURN_IF_ERROR(Restore(checkpoint));
+  has_state_ = true;
+  if (parts_.observer != nullptr) parts_.observer->OnJoined();
+  return TellAgain(texts[2]);
+}
+
+// What the rank before this one, or this one at a place before, may not have told: points, an epoch's row, a
+// checkpoint. All of it may come twice.
+absl::Status Trainer::Impl::TellAgain(const std::string& history) {
+  URSA_ASSIGN_OR_RETURN(std::vector<MetricPoint> points, MetricHistory::Parse(history));
+  for (MetricPoint& point : points) Tell(std::move(point));
+  if (at_.step == 0 || at_.step_in_epoch != 0 || at_.metrics_step != at_.step) return absl::OkStatus();
+  EpochSummary summary;
+  summary.epoch = at_.epoch - 1;
+  summary.step = at_.step;
+  summary.metrics = at_.metrics;
+  if (parts_.observer != nullptr) parts_.observer->OnEpoch(summary);
+  return SaveCheckpoint(is_done() ? CheckpointReason::kEnd : CheckpointReason::kEpoch, /*is_best=*/false);
+}
+
+void Trainer::Impl::Tell(MetricPoint point) {
+  if (parts_.observer != nullptr) parts_.observer->OnMetric(point);
+  history_.Add(std::move(point));
+}
+
 absl::StatusOr<TrainControl> Trainer::Impl::TrainStep() {
   const absl::Time start = parts_.clock->Now();
   Mark("waits for a batch");
   URSA_ASSIGN_OR_RETURN(const Batch batch, parts_.batches->NextTrain(at_.epoch, at_.step_in_epoch));
   waited_ += parts_.clock->Now() - start;
 
-  URSA_ASSIGN_OR_RETURN(const double mean_loss, Learn(batch));
   double loss = 0;
-  URSA_ASSIGN_OR_RETURN(const TrainControl control, Agree(mean_loss, batch, &loss));
+  URSA_ASSIGN_OR_RETURN(const TrainControl control, Propose(batch, &loss));
+  Mark("updates the weights");
+  rates_.clear();
+  for (const double maximum : maxima_) rates_.push_back(phase().schedule.LearningRateAt(schedule_position_, maximum));
+  momentum_ = phase().schedule.MomentumAt(schedule_position_);
+  optimizer_.Step(rates_, momentum_);
   ++at_.step;
   ++at_.step_in_epoch;
   schedule_position_ += 1.0 / static_cast<double>(parts_.batches->num_train_steps() * phase().epochs);
@@ -257,8 +333,8 @@ absl::StatusOr<TrainControl> Trainer::Impl::TrainStep() {
   const absl::Duration elapsed = parts_.clock->Now() - start;
   worked_ += elapsed;
   const double smooth = smoothed_.Add(loss);
+  Tell({kTrainLoss, at_.step, at_.epoch, smooth});
   if (parts_.observer != nullptr) {
-    parts_.observer->OnMetric({kTrainLoss, at_.step, at_.epoch, smooth});
     TrainProgress progress;
     progress.step = at_.step;
     progress.epoch = at_.epoch;
@@ -275,13 +351,31 @@ absl::StatusOr<TrainControl> Trainer::Impl::TrainStep() {
   return control;
 }
 
-// Forward, loss, backward, step. Returns the mean loss of this rank's share.
+// All of a step that needs the other ranks. When one of them is lost, nothing has changed.
+absl::StatusOr<TrainControl> Trainer::Impl::Propose(const Batch& batch, double* loss) {
+  const auto copy = [](const std::vector<at::Tensor>& from, std::vector<at::Tensor>* to) {
+    const at::NoGradGuard no_grad;
+    for (size_t i = 0; i < from.size(); ++i) (*to)[i].copy_(from[i]);
+  };
+  const bool is_alone = collective_->world_size() == 1;
+  if (!is_alone) copy(buffers_, &kept_buffers_);
+  absl::StatusOr<TrainControl> control = [&]() -> absl::StatusOr<TrainControl> {
+    URSA_ASSIGN_OR_RETURN(const double mean_loss, Learn(batch));
+    URSA_ASSIGN_OR_RETURN(const TrainControl agreed, Agree(mean_loss, batch, loss));
+    // Rank 0's statistics are everybody's.
+    URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, statistics_));
+    return agreed;
+  }();
+  if (!control.ok() && !is_alone) copy(kept_buffers_, &buffers_);
+  return control;
+}
+
+// Forward, loss, backward: leaves the gradients. Returns the mean loss of this rank's share.
 absl::StatusOr<double> Trainer::Impl::Learn(const Batch& batch) {
   Mark("runs its forward pass");
   Model& model = *parts_.model;
   model.SetTraining(true);
   SeedStep(options_.seed, at_.step, collective_->rank());
-  URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, statistics_));
   optimizer_.ZeroGradients();
   data_parallel_->PrepareForward();
 
@@ -293,12 +387,6 @@ absl::StatusOr<double> Trainer::Impl::Learn(const Batch& batch) {
   const auto share = static_cast<double>(batch.labels.numel() * collective_->world_size());
   const double weight = batch.num_global > 0 ? share / static_cast<double>(batch.num_global) : 1.0;
   URSA_RETURN_IF_ERROR(data_parallel_->Backward(weight == 1.0 ? loss : loss * weight));
-
-  Mark("updates the weights");
-  rates_.clear();
-  for (const double maximum : maxima_) rates_.push_back(phase().schedule.LearningRateAt(schedule_position_, maximum));
-  momentum_ = phase().schedule.MomentumAt(schedule_position_);
-  optimizer_.Step(rates_, momentum_);
   return loss.item<double>();
 }
 
@@ -341,13 +429,11 @@ absl::Status Trainer::Impl::EndEpoch(absl::Time start) {
   const bool stops = early_stopping_ && early_stopping_->Update(value_of(early_stopping_->options().monitor));
   at_.metrics = summary.metrics;
   at_.metrics_step = at_.step;
-  if (parts_.observer != nullptr) {
-    for (const auto& [name, value] : summary.metrics) {
-      // The training loss has its point already: that of the last step.
-      if (name != kTrainLoss) parts_.observer->OnMetric({name, at_.step, at_.epoch, value});
-    }
-    parts_.observer->OnEpoch(summary);
+  for (const auto& [name, value] : summary.metrics) {
+    // The training loss has its point already: that of the last step.
+    if (name != kTrainLoss) Tell({name, at_.step, at_.epoch, value});
   }
+  if (parts_.observer != nullptr) parts_.observer->OnEpoch(summary);
 
   // The position moves on before the checkpoint, which so never repeats a validation.
   ++at_.epoch;
@@ -367,7 +453,6 @@ absl::Status Trainer::Impl::EndEpoch(absl::Time start) {
 absl::Status Trainer::Impl::Validate(EpochSummary* summary) {
   const int64_t expected = parts_.batches->num_valid_examples();
   if (expected == 0) return absl::OkStatus();
-  URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, statistics_));
   const at::NoGradGuard no_grad;
   parts_.model->SetTraining(false);
   const at::Device device = parts_.model->parameters().back().tensor.device();
@@ -402,6 +487,12 @@ absl::Status Trainer::Impl::Validate(EpochSummary* summary) {
 absl::Status Trainer::Impl::SaveCheckpoint(CheckpointReason reason, bool is_best) {
   if (!writer_) return absl::OkStatus();
   Mark("hands a checkpoint over");
+  CheckpointSnapshot snapshot = Snapshot();
+  snapshot.metadata = {at_.step, at_.epoch, reason, at_.metrics, at_.metrics_step, is_best};
+  return writer_->Submit(std::move(snapshot));
+}
+
+CheckpointSnapshot Trainer::Impl::Snapshot() {
   at_.smooth_sum = smoothed_.sum();
   at_.smooth_count = smoothed_.count();
   at_.best = best_.best;
@@ -420,8 +511,7 @@ absl::Status Trainer::Impl::SaveCheckpoint(CheckpointReason reason, bool is_best
   snapshot.model_metadata = {{"format", "pt"}};
   snapshot.state = TrainStateTensors(at_, copy(optimizer_.State()));
   snapshot.state_metadata = TrainStateMetadata(Plan());
-  snapshot.metadata = {at_.step, at_.epoch, reason, at_.metrics, at_.metrics_step, is_best};
-  return writer_->Submit(std::move(snapshot));
+  return snapshot;
 }
 
 Trainer::Trainer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -453,5 +543,8 @@ absl::StatusOr<TrainResult> Trainer::Run() {
     return TorchErrorStatus("training", e, absl::StatusCode::kInternal);
   }
 }
+
+void Trainer::LeaveGroup() { impl_->LeaveGroup(); }
+void Trainer::JoinGroup(Collective* collective) { impl_->JoinGroup(collective); }
 
 }  // namespace ursa

@@ -21,27 +21,21 @@
 #include "worker/train/checkpoint.h"
 #include "worker/train/early_stopping.h"
 #include "worker/train/loss.h"
+#include "worker/train/metric_point.h"
 #include "worker/train/optimizer.h"
 #include "worker/train/phase.h"
 
 namespace ursa {
 
-// `step` and `epoch` count through all phases. A point that is emitted again after a resume has the same value as the
-// first time (bit for bit), and replaces it.
-struct MetricPoint {
-  std::string name;   // "train_loss" at every step (smoothed, de-biased); "valid_loss" and the metrics at epoch ends
-  int64_t step = 0;   // optimizer steps done
-  int64_t epoch = 0;  // the epoch in progress or just ended, from 0
-  double value = 0;
-};
-
 struct EpochSummary {
   int64_t epoch = 0;  // from 0
   int64_t step = 0;
   std::map<std::string, double> metrics;  // train_loss, valid_loss, chosen metrics
-  absl::Duration duration;                // of training and validation; not reproducible, hence no metric point
-  int64_t num_valid_examples = 0;         // over all ranks
-  uint64_t valid_examples_hash = 0;       // sum over all ranks' examples of HashExample(index), modulo 2^64
+  // Of training and validation; not reproducible, hence no metric point. Zero if it is not known: the row is told again
+  // by a rank 0 that has taken the place of another.
+  absl::Duration duration;
+  int64_t num_valid_examples = 0;    // over all ranks
+  uint64_t valid_examples_hash = 0;  // sum over all ranks' examples of HashExample(index), modulo 2^64
   bool is_best = false;
 };
 
@@ -61,6 +55,7 @@ struct TrainProgress {
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
+  virtual void OnJoined() {}  // its state came from the other ranks just now
   virtual void OnMetric(const MetricPoint& point) {}
   virtual void OnStep(const TrainProgress& progress) {}
   virtual void OnEpoch(const EpochSummary& summary) {}
@@ -96,13 +91,21 @@ struct TrainResult {
 
 // Drives one rank of one run. Owns nothing of `Parts`; all must outlive it. Used by one thread, which becomes the
 // training thread; a second, its own, serialises and writes checkpoints: at most one is in flight, the next waits.
-// Lifecycle: Create -> [Restore] -> Run, once. No exception leaves it.
+// Lifecycle: Create -> [Restore] -> Run, once; or Run -> (its group is lost) -> LeaveGroup -> JoinGroup -> Run, and so
+// on. No exception leaves it.
+//
+// A group that is lost costs no step. All that ranks say to each other in a step comes before anything is changed, but
+// for the statistics of batch norm, which are put back: so a rank stands after its last whole step. Ranks may stand one
+// step apart, and one that was started anew stands nowhere; at the beginning of Run they find out, and those behind get
+// the state of one that is ahead, in the form of a checkpoint. What rank 0 may not have handed on is told again. The
+// bits are those of an undisturbed run.
 class Trainer {
  public:
   struct Parts {
     Model* model = nullptr;
     BatchSource* batches = nullptr;
     Collective* collective = nullptr;       // null: one rank
+    bool joins = false;                     // its state comes from the other ranks, when Run begins
     TrainObserver* observer = nullptr;      // may be null
     CheckpointSink* checkpoints = nullptr;  // may be null; used on rank 0 only
     std::function<TrainControl()> control;  // may be null
@@ -123,6 +126,11 @@ class Trainer {
   // been written. Errors: of the batch source, of the sink, UNAVAILABLE (a peer died), DATA_LOSS (validation did not
   // see each example exactly once), OUT_OF_RANGE (the loss is not finite), INTERNAL (torch).
   absl::StatusOr<TrainResult> Run();
+
+  // After Run has failed with FailureCause::kPeerLost: lets go of the collective, which may then be destroyed; and
+  // takes another one of the same size, in which this rank has the same number.
+  void LeaveGroup();
+  void JoinGroup(Collective* collective);
 
  private:
   class Impl;

@@ -1,0 +1,119 @@
+// Gangs that lose a rank and go on: the others keep their state, and another is started in the place of the one that is
+// gone. Nothing that was trained is lost, and nothing is read from a checkpoint.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "coordinator/core/failure_policy.h"
+#include "coordinator/core/gangs.h"
+#include "coordinator/core/trials.h"
+#include "coordinator/state/task_name.h"
+
+namespace ursa {
+namespace {
+
+using Outcome = worker::v1::TaskFinished;
+
+// Ranks say that they have lost the group before the death of the one that is gone is known: it is waited for.
+constexpr absl::Duration kDeathKnownIn = absl::Milliseconds(500);
+
+}  // namespace
+
+int64_t Gangs::ProcessEpoch(const records::Gang& gang, int32_t rank) {
+  const int64_t own = gang.ranks(rank).epoch();
+  return own != 0 ? own : gang.epoch();
+}
+
+bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, bool worker_lost) const {
+  const records::Gang& gang = trial.gang();
+  if (gang.phase() == records::Gang::PHASE_REFORMING) worker_lost = false;  // counted already
+  if (gang.phase() != records::Gang::PHASE_RUNNING && gang.phase() != records::Gang::PHASE_REFORMING) return false;
+  // NCCL's communicators cannot be left while an operation hangs; those gangs start anew from their checkpoint.
+  if (trial.demand().kind() != "cpu" || !gang.has_started() || gang.ranks_size() < 2) return false;
+  bool has_state = false;
+  for (const records::Rank& rank : gang.ranks()) {
+    // One that said something at its end failed by itself, or is done: that is for failure_policy.h.
+    if (rank.outcome() != Outcome::OUTCOME_UNSPECIFIED) return false;
+    has_state |= !rank.gone() && !rank.joining();
+  }
+  if (!has_state) return false;
+  if (gang.phase() == records::Gang::PHASE_REFORMING) return true;
+  if (worker_lost) return trial.moves() < env_.options.moves_max;
+  const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial.experiment_id());
+  return trial.restarts() < experiment.spec().max_restarts();
+}
+
+void Gangs::BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, bool worker_lost) {
+  records::Gang* gang = trial->mutable_gang();
+  if (gang->phase() == records::Gang::PHASE_REFORMING) return;
+  gang->set_phase(records::Gang::PHASE_REFORMING);
+  *gang->mutable_phase_time() = ToTimestamp(env_.clock->Now());
+  gang->set_reform_why(why);
+  if (worker_lost) {
+    trial->set_moves(trial->moves() + 1);
+  } else {
+    trial->set_restarts(trial->restarts() + 1);
+    const TrialId id(trial->experiment_id(), trial->number());
+    if (gang->ranks(rank).gone())
+      workers_.Strike(tx, gang->ranks(rank).worker_id(), id, Outcome::CAUSE_UNSPECIFIED, why);
+  }
+  trial->set_reason(absl::StrCat("forms its group anew after: ", why));
+  URSA_LOG(WARNING) << "task=" << TaskName({trial->experiment_id(), trial->number()}) << " epoch=" << gang->epoch()
+                    << " RUNNING->REFORMING reason=\"" << why << "\"";
+}
+
+bool Gangs::IsReadyToReform(const Tx& tx, const TrialId& id) const {
+  const auto* trial = tx.state().Find<records::TrialRecord>(id);
+  if (trial == nullptr || trial->gang().phase() != records::Gang::PHASE_REFORMING) return false;
+  const auto& ranks = trial->gang().ranks();
+  return std::any_of(ranks.begin(), ranks.end(), [](const records::Rank& rank) { return rank.gone(); }) ||
+         env_.clock->Now() - FromTimestamp(trial->gang().phase_time()) >= kDeathKnownIn;
+}
+
+void Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places) {
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  records::Gang* gang = trial.mutable_gang();
+  trial.set_epoch(trial.epoch() + 1);
+  auto place = places.begin();
+  bool is_drained = false;
+  for (int32_t r = 0; r < gang->ranks_size(); ++r) {
+    records::Rank* rank = gang->mutable_ranks(r);
+    if (rank->gone()) {
+      rank->Clear();
+      rank->set_worker_id(place->worker_id);
+      rank->set_slot(place->slot);
+      rank->set_epoch(trial.epoch());
+      rank->set_joining(true);
+      ++place;
+    } else {
+      rank->set_epoch(ProcessEpoch(*gang, r));
+      is_drained |= tx.state().Find<records::WorkerRecord>(rank->worker_id())->drained();
+    }
+  }
+  gang->set_epoch(trial.epoch());
+  gang->set_phase(records::Gang::PHASE_RUNNING);
+  *gang->mutable_phase_time() = ToTimestamp(env_.clock->Now());
+  trial.set_reason("");
+  URSA_LOG(INFO) << "task=" << TaskName(id) << " REFORMING->RUNNING epoch=" << trial.epoch()
+                 << " new_ranks=" << places.size();
+  // What was asked for meanwhile.
+  if (Trials::Pauses(tx, trial)) {
+    RequestStop(env_, &trial);
+  } else if (is_drained) {
+    RequestMove(env_, "moves off a worker that is being drained", &trial);
+  }
+  tx.Put(std::move(trial));
+}
+
+void Gangs::GiveUpReform(Tx& tx, const TrialId& id) {
+  records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  int32_t failed = 0;
+  while (failed + 1 < trial.gang().ranks_size() && !trial.gang().ranks(failed).gone()) ++failed;
+  Fail(&trial, failed, trial.gang().reform_why());
+  Review(tx, &trial);
+  tx.Put(std::move(trial));
+}
+
+}  // namespace ursa

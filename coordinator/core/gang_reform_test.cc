@@ -1,0 +1,178 @@
+// Gangs that lose a rank and go on with another in its place.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "coordinator/core/coordinator_testing.h"
+
+namespace ursa {
+namespace {
+
+using Outcome = worker::v1::TaskFinished;
+using State_ = v1::Experiment;
+
+class GangReformTest : public ::testing::Test {
+ protected:
+  GangReformTest() {
+    harness_.Connect(&worker_);
+    harness_.MakeDataset(&worker_, "bears");
+  }
+
+  // A gang of two on the one worker, of which something has been heard.
+  std::string Start(const std::string& extra = "") {
+    const std::string id = harness_.Submit("bears", 2, extra)->experiment_id();
+    harness_.Beat(&worker_, "t1.1", 1);
+    harness_.Checkpoint(&worker_, "t1.1", 1, 5, 0.25);
+    return id;
+  }
+  // "0@1 1@2": ranks of the order and the epochs of their processes.
+  static std::string RanksOf(const FakeWorker& worker) {
+    const worker::v1::TaskOrder* order = worker.FindOrder("t1.1");
+    if (order == nullptr) return "";
+    std::string text;
+    const worker::v1::TaskAssignment& assignment = order->assignment();
+    for (int i = 0; i < assignment.ranks_size(); ++i) {
+      const int64_t epoch = assignment.rank_epochs_size() > 0 ? assignment.rank_epochs(i) : assignment.epoch();
+      text += (i > 0 ? " " : "") + std::to_string(assignment.ranks(i)) + "@" + std::to_string(epoch);
+    }
+    return text;
+  }
+  int64_t GroupEpoch(const FakeWorker& worker) { return worker.FindOrder("t1.1")->assignment().epoch(); }
+  void Joined(FakeWorker* worker, int64_t epoch, int32_t rank) {
+    worker::v1::TaskEvent event;
+    event.mutable_joined_group();
+    harness_.Report(worker, "t1.1", epoch, rank, std::move(event));
+  }
+  void LostGroup(FakeWorker* worker, int64_t process_epoch, int64_t group_epoch, int32_t rank) {
+    worker::v1::TaskEvent event;
+    event.mutable_lost_group()->set_epoch(group_epoch);
+    event.mutable_lost_group()->set_reason("all-reduce: connection closed by peer");
+    harness_.Report(worker, "t1.1", process_epoch, rank, std::move(event));
+  }
+
+  Harness harness_;
+  FakeWorker worker_;
+};
+
+TEST_F(GangReformTest, TheOthersGoOnAndOneIsStartedInThePlaceOfTheOneThatDied) {
+  const std::string id = Start();
+  EXPECT_EQ(RanksOf(worker_), "0@1 1@1");
+  EXPECT_FALSE(worker_.FindOrder("t1.1")->assignment().train().joins());
+  harness_.Exit(&worker_, "t1.1", 1, 1, 9);
+  EXPECT_EQ(RanksOf(worker_), "0@1 1@2");
+  EXPECT_EQ(GroupEpoch(worker_), 2);
+  EXPECT_TRUE(worker_.FindOrder("t1.1")->assignment().train().joins());
+  v1::Experiment shown = harness_.Get(id);
+  EXPECT_EQ(shown.state(), State_::STATE_RUNNING);
+  EXPECT_EQ(shown.restarts(), 1);
+  EXPECT_EQ(shown.reason(), "");
+  // What either says counts, each by the epoch of its own process; what the dead one would say does not.
+  Joined(&worker_, 2, 1);
+  harness_.Checkpoint(&worker_, "t1.1", 1, 15, 0.2);
+  EXPECT_EQ(harness_.Get(id).checkpoints_size(), 1);
+  EXPECT_EQ(harness_.Get(id).checkpoints(0).step(), 15);
+  LostGroup(&worker_, 1, 2, 1);
+  EXPECT_EQ(GroupEpoch(worker_), 2);
+  // Now the other one.
+  harness_.Exit(&worker_, "t1.1", 1, 0, 9);
+  EXPECT_EQ(RanksOf(worker_), "0@3 1@2");
+  Joined(&worker_, 3, 0);
+  harness_.Checkpoint(&worker_, "t1.1", 3, 20, 0.2, true);
+  for (int r = 0; r < 2; ++r) harness_.Finish(&worker_, "t1.1", 3 - r, r, Outcome::OUTCOME_COMPLETED);
+  for (int r = 0; r < 2; ++r) harness_.Exit(&worker_, "t1.1", 3 - r, r);
+  shown = harness_.Get(id);
+  EXPECT_EQ(shown.state(), State_::STATE_COMPLETED);
+  EXPECT_EQ(shown.restarts(), 2);
+}
+
+TEST_F(GangReformTest, WhenNobodyHasTheStateItStartsFromItsCheckpoint) {
+  const std::string id = Start();
+  harness_.Exit(&worker_, "t1.1", 1, 1, 9);
+  harness_.Exit(&worker_, "t1.1", 1, 0, 9);  // before the new one had got anything
+  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
+  harness_.Exit(&worker_, "t1.1", 2, 1, 9);
+  EXPECT_EQ(RanksOf(worker_), "0@3 1@3");
+  EXPECT_FALSE(worker_.FindOrder("t1.1")->assignment().train().joins());
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 5);
+}
+
+TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
+  const std::string id = Start();
+  LostGroup(&worker_, 1, 1, 0);
+  EXPECT_EQ(GroupEpoch(worker_), 1);
+  EXPECT_NE(harness_.Get(id).reason().find("forms its group anew"), std::string::npos);
+  harness_.Advance(absl::Seconds(1), {&worker_});
+  EXPECT_EQ(RanksOf(worker_), "0@1 1@1");
+  EXPECT_EQ(GroupEpoch(worker_), 2);
+  EXPECT_EQ(harness_.Get(id).restarts(), 1);
+  LostGroup(&worker_, 1, 1, 1);  // the other one, of the same group
+  harness_.Advance(absl::Seconds(1), {&worker_});
+  EXPECT_EQ(GroupEpoch(worker_), 2);
+}
+
+TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
+  FakeWorker other("j1");
+  harness_.Connect(&other);
+  const std::string id = harness_.Submit("bears", 3)->experiment_id();
+  harness_.Beat(&worker_, "t1.1", 1);
+  ASSERT_EQ(RanksOf(worker_) + " " + RanksOf(other), "0@1 1@1 2@1");
+  FakeWorker third("k1");
+  harness_.Connect(&third);
+  harness_.Disconnect(&other);
+  harness_.Advance(absl::Seconds(4), {&worker_, &third});
+  EXPECT_EQ(RanksOf(worker_), "0@1 1@1");
+  EXPECT_EQ(RanksOf(third), "2@2");
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);
+  // Without room it starts anew when there is some.
+  harness_.Disconnect(&third);
+  harness_.Advance(absl::Seconds(4), {&worker_});
+  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
+  for (int r = 0; r < 2; ++r) harness_.Exit(&worker_, "t1.1", 1, r, 9);
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
+}
+
+TEST_F(GangReformTest, OutlivesTheCoordinator) {
+  const std::string id = Start();
+  LostGroup(&worker_, 1, 1, 0);
+  harness_.Restart();
+  harness_.Connect(&worker_);
+  harness_.Advance(absl::Seconds(1), {&worker_});
+  EXPECT_EQ(GroupEpoch(worker_), 2);
+  EXPECT_EQ(harness_.Get(id).restarts(), 1);
+}
+
+TEST_F(GangReformTest, WhatIsAskedForMeanwhileIsDoneAfterwards) {
+  const std::string id = Start();
+  LostGroup(&worker_, 1, 1, 0);
+  ASSERT_TRUE(harness_
+                  .Change<v1::Experiment>([&](Tx& tx, const Caller& caller) {
+                    return harness_.coordinator().experiments().Pause(tx, caller, id);
+                  })
+                  .ok());
+  harness_.Advance(absl::Seconds(1), {&worker_});
+  ASSERT_NE(worker_.FindOrder("t1.1"), nullptr);
+  EXPECT_TRUE(worker_.FindOrder("t1.1")->stop());
+}
+
+TEST_F(GangReformTest, AFailureThatARankTellsOfIsForThePolicy) {
+  const std::string id = Start();
+  harness_.Finish(&worker_, "t1.1", 1, 1, Outcome::OUTCOME_FAILED, "out of memory", Outcome::CAUSE_OUT_OF_MEMORY);
+  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
+  for (int r = 0; r < 2; ++r) harness_.Exit(&worker_, "t1.1", 1, r);
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+}
+
+TEST_F(GangReformTest, RestartsAreBounded) {
+  const std::string id = Start("max_restarts: 1");
+  harness_.Exit(&worker_, "t1.1", 1, 1, 9);
+  Joined(&worker_, 2, 1);
+  harness_.Exit(&worker_, "t1.1", 2, 1, 9);
+  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
+  harness_.Exit(&worker_, "t1.1", 1, 0, 9);
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_ERROR);
+}
+
+}  // namespace
+}  // namespace ursa

@@ -1,0 +1,33 @@
+// What a rank is told of its group while it runs: to stop, and which group is the newest one.
+#ifndef URSA_WORKER_TASK_GROUP_WATCH_H_
+#define URSA_WORKER_TASK_GROUP_WATCH_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "ursa/worker/v1/task.pb.h"
+
+namespace ursa {
+
+// Thread-safe.
+class GroupWatch {
+ public:
+  void TellStop();
+  void TellReform(const worker::v1::ReformDirective& group);
+
+  bool stopped() const;
+  // Waits for a group that is newer than `epoch`: for as long as it takes, since whoever forms groups also ends
+  // processes that it has no use for. Nothing if the task is told to stop.
+  std::optional<worker::v1::ReformDirective> AwaitNewer(int64_t epoch) const;
+
+ private:
+  mutable absl::Mutex mu_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  worker::v1::ReformDirective newest_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace ursa
+
+#endif  // URSA_WORKER_TASK_GROUP_WATCH_H_
