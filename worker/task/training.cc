@@ -250,7 +250,9 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   config.num_classes = train.classes_size();
   config.seed = static_cast<uint64_t>(spec.seed());
   std::optional<Checkpoint> checkpoint;
-  if (!train.joins()) URSA_ASSIGN_OR_RETURN(checkpoint, FetchCheckpoint(agent, train));
+  if (!train.joins()) {
+    URSA_ASSIGN_OR_RETURN(checkpoint, FetchCheckpoint(agent, train));
+  }
   if (!checkpoint.has_value() && !train.joins() && spec.model().pretrained() == "imagenet") {
     URSA_ASSIGN_OR_RETURN(config.pretrained_path, FindPretrained(config.architecture, paths));
   }
