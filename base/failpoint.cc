@@ -19,7 +19,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -95,8 +94,9 @@ class FailpointWatch {
     URSA_RETURN_IF_ERROR(watch->ReadArmed(folder));
     watch->trace_fd_ = ::open((folder + "/trace").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (watch->trace_fd_ < 0) return ErrnoStatus(errno, absl::StrCat("failpoints: trace in ", folder));
-    URSA_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", watch->program_, ".points"),
-                                             absl::StrJoin(FailpointNames(), "\n") + "\n"));
+    std::string names;
+    for (const Failpoint* point : All()) absl::StrAppend(&names, point->name_, point->can_fail_ ? " fail" : "", "\n");
+    URSA_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", watch->program_, ".points"), names));
     current_ = watch;
     for (Failpoint* point = first_point; point != nullptr; point = point->next_) point->is_watched_ = true;
     URSA_LOG(WARNING) << "failpoints: watched, because of " << kFailpointsVariable << "=" << folder
@@ -133,11 +133,12 @@ class FailpointWatch {
     return nullptr;
   }
 
-  static std::vector<std::string> Names() {
-    std::vector<std::string> names;
-    for (const Failpoint* point = first_point; point != nullptr; point = point->next_) names.emplace_back(point->name_);
-    std::sort(names.begin(), names.end());
-    return names;
+  static std::vector<const Failpoint*> All() {
+    std::vector<const Failpoint*> points;
+    for (const Failpoint* point = first_point; point != nullptr; point = point->next_) points.push_back(point);
+    std::sort(points.begin(), points.end(),
+              [](const Failpoint* a, const Failpoint* b) { return std::strcmp(a->name_, b->name_) < 0; });
+    return points;
   }
 
   // Enters the point into the list; returns the one behind it.
@@ -215,6 +216,6 @@ absl::Status ArmFailpoints() {
   return folder == nullptr ? absl::OkStatus() : FailpointWatch::Start(folder);
 }
 
-std::vector<std::string> FailpointNames() { return FailpointWatch::Names(); }
+std::vector<const Failpoint*> AllFailpoints() { return FailpointWatch::All(); }
 
 }  // namespace ursa

@@ -13,7 +13,7 @@
 //                       ursa-coordinator coordinator.commit.before_write die 3     SIGKILL to itself at the third pass
 //                       ursa-task task.rendezvous.before sleep=200ms 1             holds up the thread
 //                       ursa-coordinator storage.load.before_ingest fail 1         a StatusFailpoint gives UNKNOWN
-//   PROGRAM.points    the names of all points of a program, written at its start
+//   PROGRAM.points    all points of a program, written at its start: "NAME", or "NAME fail" of a StatusFailpoint
 //   trace             appended to by all: "passed PROGRAM POINT" at the first pass in each process, "fired LINE" before
 //                     an action. A line that has fired is done: a process started later lets it pass.
 #ifndef URSA_BASE_FAILPOINT_H_
@@ -78,8 +78,8 @@ inline constexpr char kFailpointsVariable[] = "URSA_FAILPOINTS";
 // INVALID_ARGUMENT (a line for this program that cannot be carried out); of reading and writing in the folder.
 absl::Status ArmFailpoints();
 
-// The names of all points of this program, sorted.
-std::vector<std::string> FailpointNames();
+// All points of this program by name.
+std::vector<const Failpoint*> AllFailpoints();
 
 }  // namespace ursa
 

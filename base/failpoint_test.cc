@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -74,8 +75,10 @@ TEST_F(FailpointTest, WithoutTheVariableNothingIsWatched) {
 
 TEST_F(FailpointTest, WritesTheNamesAndTheFirstPasses) {
   EXPECT_EXIT(ArmAndPass(3), ExitedWithCode(0), "watched, because of URSA_FAILPOINTS");
-  EXPECT_EQ(File(absl::StrCat(program_invocation_short_name, ".points")), "test.failing\ntest.plain\n");
-  EXPECT_EQ(File("trace"), Line("passed test.plain") + Line("passed test.failing"));
+  EXPECT_EQ(File(absl::StrCat(program_invocation_short_name, ".points")),
+            "base.file.before_replace fail\nbase.file.replaced\ntest.failing fail\ntest.plain\n");
+            "base.file.before_replace\nbase.file.replaced\ntest.failing\ntest.plain\n");
+            EXPECT_EQ(File("trace"), Line("passed test.plain") + Line("passed test.failing"));
 }
 
 TEST_F(FailpointTest, DiesAtThatPassAndOnlyOnce) {
@@ -122,7 +125,9 @@ TEST_F(FailpointTest, AFolderThatOthersMayWriteIsRefused) {
 }
 
 TEST_F(FailpointTest, ANameStandsForOnePoint) {
-  EXPECT_THAT(FailpointNames(), ElementsAre("test.failing", "test.plain"));
+  std::vector<std::string> names;
+  for (const Failpoint* point : AllFailpoints()) names.push_back(point->name());
+  EXPECT_THAT(names, ElementsAre("base.file.before_replace", "base.file.replaced", "test.failing", "test.plain"));
   EXPECT_DEATH(Failpoint("test.plain"), "two of that name");
 }
 

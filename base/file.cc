@@ -9,9 +9,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "base/failpoint.h"
 
 namespace ursa {
 namespace {
+
+StatusFailpoint before_replace("base.file.before_replace");  // the new bytes are synced beside the old
+Failpoint replaced("base.file.replaced");                    // the folder is not synced
 
 // A file descriptor that closes itself.
 class Descriptor {
@@ -76,11 +80,16 @@ absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes
       return ErrnoStatus(error_number, Subject("sync", path));
     }
   }
+  if (absl::Status told = before_replace.Pass(); !told.ok()) {
+    ::unlink(scratch.c_str());
+    return told;
+  }
   if (::rename(scratch.c_str(), path.c_str()) != 0) {
     const int error_number = errno;
     ::unlink(scratch.c_str());
     return ErrnoStatus(error_number, Subject("replace", path));
   }
+  replaced.Pass();
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -20,6 +20,7 @@
 #include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -35,6 +36,13 @@
 
 namespace ursa {
 namespace {
+
+Failpoint stores_opened("coordinator.start.stores_opened");
+Failpoint token_made("coordinator.start.token_made");  // in its file, not in the store
+Failpoint restored("coordinator.start.restored");
+Failpoint serving("coordinator.start.serving");  // at an address that nobody knows
+Failpoint address_told("coordinator.start.address_told");
+Failpoint before_end("coordinator.end.before");
 
 constexpr char kVersion[] = "0.1.0";
 constexpr size_t kTokenBytes = 32;
@@ -133,6 +141,7 @@ absl::Status InstallToken(const std::string& dir, const std::string& name, const
   if (absl::IsNotFound(token.status())) {
     token = RandomHex(kTokenBytes);
     URSA_RETURN_IF_ERROR(WriteFileAtomically(path, *token + "\n", 0600));
+    token_made.Pass();
   }
   URSA_RETURN_IF_ERROR(token.status());
   const std::string bare(absl::StripAsciiWhitespace(*token));
@@ -222,6 +231,7 @@ void TickUntilSignal(const sigset_t& end_signals, Coordinator* coordinator, Exec
 
 absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   URSA_ASSIGN_OR_RETURN(const Stores stores, OpenStores(flags));
+  stores_opened.Pass();
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Commit> commit, Commit::Open(stores.records.get(), Commit::Options()));
   auto executor = std::make_unique<ThreadPool>(kExecutorThreads);
   auto blob_executor = std::make_unique<ThreadPool>(kBlobThreads);
@@ -256,14 +266,18 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   } stopper{*executor, *commit};
   commit->Start();
   coordinator.Restore();
+  restored.Pass();
   URSA_RETURN_IF_ERROR(InstallToken(
       flags.dir, "admin", {v1::PERMISSION_READ, v1::PERMISSION_WRITE, v1::PERMISSION_PROMOTE}, &coordinator.access()));
   URSA_RETURN_IF_ERROR(InstallToken(flags.dir, "worker", {v1::PERMISSION_WORKER}, &coordinator.access()));
   URSA_ASSIGN_OR_RETURN(std::unique_ptr<GrpcServer> server, StartServer(flags, &coordinator, blob_executor.get()));
+  serving.Pass();
   URSA_RETURN_IF_ERROR(WriteFileAtomically(flags.dir + "/address", server->address() + "\n"));
+  address_told.Pass();
   URSA_LOG(INFO) << "ursa-coordinator " << kVersion << " dir=" << flags.dir << " address=" << server->address();
 
   TickUntilSignal(end_signals, &coordinator, blob_executor.get());
+  before_end.Pass();
   coordinator.Shutdown();
   server.reset();
   blob_executor->Stop();
@@ -295,7 +309,8 @@ int main(int argc, char** argv) {
   sigaddset(&end_signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &end_signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  const absl::Status status = ursa::Run(*flags, end_signals);
+  absl::Status status = ursa::ArmFailpoints();
+  if (status.ok()) status = ursa::Run(*flags, end_signals);
   if (!status.ok()) {
     std::cerr << "error: " << status.message() << "\n";
     return 1;

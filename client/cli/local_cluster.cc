@@ -17,12 +17,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "client/lib/client.h"
 
 namespace ursa::cli {
 namespace {
+
+Failpoint up_daemon_started("up.daemon_started");
+Failpoint up_daemon_ready("up.daemon_ready");
+Failpoint up_before_client_env("up.before_client_env");
 
 constexpr int kLogTailLines = 15;
 constexpr int kStartTries = 3;
@@ -108,6 +113,7 @@ class Starter {
     URSA_ASSIGN_OR_RETURN(const pid_t pid, StartDaemon(words, options_.dir, log_file_));
     started_pids_.push_back(pid);
     result_.started.push_back(program);
+    up_daemon_started.Pass();
     return pid;
   }
 
@@ -136,6 +142,7 @@ class Starter {
         continue;
       }
       const absl::Status status = ready();
+      if (status.ok()) up_daemon_ready.Pass();
       if (status.ok() || absl::IsFailedPrecondition(status)) return status;
       if (signals_->Wait(absl::Milliseconds(20)) != 0)
         return absl::CancelledError(absl::StrCat(what, ": start was interrupted"));
@@ -206,6 +213,7 @@ class Starter {
       }
     }
     URSA_RETURN_IF_ERROR(WriteFileAtomically(Path("pids"), pids));
+    up_before_client_env.Pass();
     URSA_RETURN_IF_ERROR(WriteFileAtomically(Path("client.env"), ClientEnv(result_.server, result_.token_file)));
     return std::move(result_);
   }

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "base/failpoint.h"
 #include "client/cli/context.h"
 
 namespace {
@@ -18,6 +20,10 @@ void QuietGrpc() { ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
 
 int main(int argc, char** argv) {
   QuietGrpc();
+  if (const absl::Status armed = ursa::ArmFailpoints(); !armed.ok()) {
+    std::fprintf(stderr, "error: %s\n", std::string(armed.message()).c_str());
+    return 2;
+  }
   const std::vector<std::string> words(argv + 1, argv + argc);
   const int status = ursa::cli::RunCommandLine(
       words, [](const char* name) { return std::getenv(name); }, stdout, stderr);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/commit/failpoints.h"
 #include "ursa/storage/v1/records.pb.h"
 
 namespace ursa {
@@ -67,6 +68,7 @@ absl::StatusOr<std::unique_ptr<Commit>> Commit::Open(RecordStore* store, Options
     modernized.last_sequence = ++commit->sequence_;
     commit->queue_.push_back(std::move(modernized));
   }
+  failpoints::commit_opened.Pass();
   return commit;
 }
 
@@ -133,11 +135,13 @@ bool Commit::Write(std::vector<Group> groups) {
     }
     batch.Append(std::move(group.batch));
   }
+  if (has_bulk_writes) failpoints::commit_bulk_written.Pass();
   const uint64_t last_sequence = groups.back().last_sequence;
   if (status.ok() && (!batch.empty() || has_bulk_writes)) {
     records::CommitRecord record;
     record.set_sequence(last_sequence);
     batch.Put(kMetaTable, kCommitId, record);
+    failpoints::commit_before_write.Pass();
     status = store_->Commit(batch);
   }
   if (!status.ok()) {
@@ -148,13 +152,18 @@ bool Commit::Write(std::vector<Group> groups) {
     options_.on_failed_write(status);
     return false;
   }
+  failpoints::commit_written.Pass();
   {
     absl::MutexLock lock(&mu_);
     durable_sequence_ = last_sequence;
   }
   for (const Group& group : groups) {
-    for (const auto& effect : group.effects) effect();
+    for (const auto& effect : group.effects) {
+      effect();
+      failpoints::commit_effect_run.Pass();
+    }
   }
+  failpoints::commit_effects_run.Pass();
   return true;
 }
 

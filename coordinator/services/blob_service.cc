@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "base/failpoint.h"
 #include "base/status_macros.h"
 #include "coordinator/core/coordinator.h"
 #include "coordinator/services/grpc_call_support.h"
@@ -18,6 +19,10 @@
 
 namespace ursa {
 namespace {
+
+Failpoint piece_received("coordinator.upload.piece_received");
+Failpoint large_stored("coordinator.upload.large_stored");  // visible, the call goes on
+Failpoint batch_stored("coordinator.upload.batch_stored");
 
 constexpr int kHashesMax = 10'000;
 constexpr size_t kPieceBytesMax = size_t{1} << 20;
@@ -50,6 +55,7 @@ class Upload {
     URSA_RETURN_IF_ERROR(writer_->Append(writer_->offset(), piece.data()));
     if (writer_->offset() < writer_->size_bytes()) return absl::OkStatus();
     URSA_RETURN_IF_ERROR(writer_->Commit());
+    large_stored.Pass();
     response_.set_num_blobs(response_.num_blobs() + 1);
     response_.set_bytes_stored(response_.bytes_stored() + static_cast<int64_t>(writer_->size_bytes()));
     writer_ = nullptr;
@@ -95,6 +101,7 @@ class Upload {
     for (const BlobStore::Blob& blob : batch_) hashes.push_back(blob.hash);
     URSA_ASSIGN_OR_RETURN(const std::vector<std::string> missing, blobs_.FindMissing(hashes));
     URSA_RETURN_IF_ERROR(blobs_.PutMany(batch_));
+    batch_stored.Pass();
     const std::set<std::string> is_new(missing.begin(), missing.end());
     for (const BlobStore::Blob& blob : batch_) {
       response_.set_num_blobs(response_.num_blobs() + 1);
@@ -139,6 +146,7 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadBlobsRequest> {
         Tx tx(coordinator_.env().commit);
         coordinator_.janitor().Touch(tx, {piece_.hash()});
       }
+      piece_received.Pass();
       const absl::Status status = upload_.Add(std::move(piece_));
       if (!status.ok()) return Finish(ToGrpcStatus(status));
       piece_.Clear();

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "worker/agent/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -148,9 +149,11 @@ absl::Status Agent::StartProcess(const TaskTable::Start& action, int64_t process
   const std::string threads = absl::StrCat(std::max(1, action.assignment.threads()));
   command.environment = {{"OMP_WAIT_POLICY", "PASSIVE"}, {"OMP_NUM_THREADS", threads}, {"MKL_NUM_THREADS", threads}};
   command.inherited_fd = sockets[1];
-  const absl::StatusOr<pid_t> pid = supervisor_->Start(process_id, command);
+  const absl::Status before = failpoints::agent_before_spawn.Pass();
+  const absl::StatusOr<pid_t> pid = before.ok() ? supervisor_->Start(process_id, command) : before;
   ::close(sockets[1]);
   URSA_RETURN_IF_ERROR(pid.status());
+  failpoints::agent_spawned.Pass();
   URSA_LOG(INFO) << "task=" << key.ToString() << " STARTED pid=" << *pid;
   return absl::OkStatus();
 }
@@ -217,6 +220,7 @@ void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {
   if (it == processes_.end()) return;
   Process& process = it->second;
   const ProcessKey key = process.key;
+  failpoints::agent_reaped.Pass();
   URSA_LOG(INFO) << "task=" << key.ToString() << " ENDED exit_code=" << exit.exit_code << " signal=" << exit.signal;
   state_.OnPrinted(key, process.log.Finish(state_.LogRoom(key), clock_->Now()));
   worker::v1::TaskExited exited;
@@ -241,6 +245,7 @@ void Agent::Do(OpenStream action) {
         Post([this, id, message = std::move(message)] {
           const bool was_connected = state_.connected();
           state_.OnMessage(id, message, clock_->Now());
+          if (message.has_ack()) failpoints::agent_ack_received.Pass();
           if (was_connected || !state_.connected()) return;
           away_reason_.clear();
           URSA_LOG(INFO) << "coordinator CONNECTED worker=" << state_.worker_id();
@@ -264,11 +269,18 @@ void Agent::Do(CloseStream action) {
 }
 
 void Agent::Do(SendMessage action) {
-  if (stream_ != nullptr && action.stream_id == stream_id_) stream_->Send(std::move(action.message));
+  if (stream_ == nullptr || action.stream_id != stream_id_) return;
+  const bool has_hello = action.message.has_hello();
+  const bool has_events = action.message.has_events();
+  stream_->Send(std::move(action.message));
+  if (has_hello) failpoints::agent_hello_sent.Pass();
+  if (has_events) failpoints::agent_events_sent.Pass();
 }
 
 void Agent::Do(KeepWorkerId action) {
+  failpoints::agent_before_worker_id.Pass();
   const absl::Status status = WriteFileAtomically(options_.worker_id_file, action.worker_id + "\n");
+  failpoints::agent_worker_id_kept.Pass();
   if (!status.ok()) URSA_LOG(ERROR) << "worker id " << action.worker_id << " cannot be kept: " << status;
 }
 

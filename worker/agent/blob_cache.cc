@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "worker/agent/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -106,7 +107,9 @@ absl::StatusOr<std::string> BlobCache::Writer::Commit(const std::string& owner, 
     return absl::DataLossError(absl::StrCat("blob ", expected_hash, ": what came has the hash ", hash));
   if (::fchmod(fd_, 0444) != 0 || ::close(std::exchange(fd_, -1)) != 0)
     return ErrnoStatus(errno, absl::StrCat("cache: cannot finish \"", path_, "\""));
+  URSA_RETURN_IF_ERROR(failpoints::cache_before_adopt.Pass());
   URSA_RETURN_IF_ERROR(cache_->Adopt(hash, owner, path_, size_bytes_, reserved_bytes_));
+  failpoints::cache_adopted.Pass();
   path_.clear();
   return hash;
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "worker/agent/failpoints.h"
 
 namespace ursa {
 
@@ -75,6 +76,7 @@ void BlobUploader::Run() {
 }
 
 absl::Status BlobUploader::UploadOnce(const Job& job) {
+  URSA_RETURN_IF_ERROR(failpoints::upload_before.Pass());
   URSA_ASSIGN_OR_RETURN(const std::vector<std::string> missing, link_->FindMissing(job.hashes));
   const std::string owner = absl::StrCat("upload:", job.event_id);
   for (const std::string& hash : missing) {
@@ -83,6 +85,7 @@ absl::Status BlobUploader::UploadOnce(const Job& job) {
     cache_->Release(owner);
     URSA_RETURN_IF_ERROR(status);
   }
+  failpoints::upload_done.Pass();
   return absl::OkStatus();
 }
 

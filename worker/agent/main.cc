@@ -17,6 +17,7 @@
 #include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/net_address.h"
@@ -175,7 +176,8 @@ int Main(int argc, char** argv) {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) ::sigaddset(&signals, signal);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  const absl::Status status = Run(*std::move(flags), signals);
+  absl::Status status = ArmFailpoints();
+  if (status.ok()) status = Run(*std::move(flags), signals);
   if (status.ok()) return 0;
   std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
   return 1;

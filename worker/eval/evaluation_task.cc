@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 
@@ -17,6 +18,9 @@ using worker::v1::TaskEvent;
 using worker::v1::TaskFinished;
 
 constexpr int kExamplesAtOnce = 16;
+
+Failpoint predicted("task.evaluation.predicted");
+Failpoint reported("task.evaluation.reported");
 
 }  // namespace
 
@@ -63,7 +67,9 @@ absl::StatusOr<TaskFinished> RunEvaluation(AgentClient* agent, const worker::v1:
       entry->mutable_logits()->Assign(output.logits.begin(), output.logits.end());
     }
     events[1].mutable_progress()->set_num_done(static_cast<int64_t>(end));
+    predicted.Pass();
     URSA_RETURN_IF_ERROR(agent->Report(std::move(events)));
+    reported.Pass();
   }
   finished.set_outcome(TaskFinished::OUTCOME_COMPLETED);
   return finished;

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "ursa/v1/datasets.pb.h"
 #include "worker/data/image_decoder.h"
+#include "worker/task/failpoints.h"
 
 namespace ursa {
 namespace {
@@ -66,7 +67,9 @@ absl::StatusOr<worker::v1::TaskFinished> RunIngest(AgentClient* agent, const wor
       }
     }
     events[1].mutable_progress()->set_num_done(end);
+    failpoints::ingest_checked.Pass();
     URSA_RETURN_IF_ERROR(agent->Report(std::move(events)));
+    failpoints::ingest_reported.Pass();
   }
   worker::v1::TaskFinished finished;
   finished.set_outcome(worker::v1::TaskFinished::OUTCOME_COMPLETED);

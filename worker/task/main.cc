@@ -11,11 +11,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "worker/agent_client/agent_client.h"
 #include "worker/eval/evaluation_task.h"
 #include "worker/serve/prediction_task.h"
+#include "worker/task/failpoints.h"
 #include "worker/task/failure.h"
 #include "worker/task/ingest.h"
 #include "worker/task/training.h"
@@ -57,9 +59,11 @@ absl::StatusOr<TaskFinished> RunAssignment(AgentClient* agent, const TaskAssignm
 }
 
 absl::Status Run(int fd, const TaskPaths& paths) {
+  URSA_RETURN_IF_ERROR(ArmFailpoints());
   URSA_RETURN_IF_ERROR(KeepMemoryInProcess());
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<AgentClient> agent, AgentClient::Connect(fd));
   URSA_ASSIGN_OR_RETURN(const TaskAssignment assignment, agent->GetAssignment());
+  failpoints::task_assigned.Pass();
   SetComputeThreads(assignment.threads());
   absl::StatusOr<TaskFinished> finished = RunAssignment(agent.get(), assignment, paths);
   if (!finished.ok()) {
@@ -71,7 +75,9 @@ absl::Status Run(int fd, const TaskPaths& paths) {
   }
   worker::v1::TaskEvent event;
   *event.mutable_finished() = *finished;
+  failpoints::task_before_finished.Pass();
   URSA_RETURN_IF_ERROR(agent->Report(std::move(event)));
+  failpoints::task_finished.Pass();
   return finished->outcome() == TaskFinished::OUTCOME_FAILED ? absl::UnavailableError(finished->reason())
                                                              : absl::OkStatus();
 }

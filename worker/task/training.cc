@@ -21,6 +21,7 @@
 #include "worker/data/transform_graph_proto.h"
 #include "worker/nn/model.h"
 #include "worker/task/agent_rendezvous_store.h"
+#include "worker/task/failpoints.h"
 #include "worker/task/failure.h"
 #include "worker/task/group_watch.h"
 #include "worker/task/loader_batch_source.h"
@@ -213,10 +214,12 @@ class Regrouping {
  private:
   absl::StatusOr<TrainResult> RunInGroup(Trainer* trainer) {
     auto store = std::make_shared<AgentRendezvousStore>(agent_, epoch_);
+    failpoints::rendezvous_before.Pass();
     auto made = accelerator_->MakeCollective(store, assignment_.rank(), assignment_.world_size(), device_, address_,
                                              absl::Minutes(30));
     // A peer that dies while they meet cannot be told from another failure; whoever forms groups knows.
     if (!made.ok()) return WithCause(made.status(), FailureCause::kPeerLost);
+    failpoints::rendezvous_done.Pass();
     collective_ = *std::move(made);
     watched_ = WatchCollective(collective_.get(), position_);
     trainer->JoinGroup(watched_.get());
@@ -278,7 +281,10 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   TrainerOptions options = MakeTrainerOptions(spec);
   if (train.until_epoch() > 0) options.until_epoch = train.until_epoch();
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, Trainer::Create(parts, std::move(options)));
-  if (checkpoint.has_value()) URSA_RETURN_IF_ERROR(trainer->Restore(*checkpoint));
+  if (checkpoint.has_value()) {
+    URSA_RETURN_IF_ERROR(trainer->Restore(*checkpoint));
+    failpoints::training_restored.Pass();
+  }
 
   std::printf(
       "rank %d of %d: %s, %d classes, %d threads, batch %d, %s\n", assignment.rank(), assignment.world_size(),

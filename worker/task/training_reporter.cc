@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "worker/task/failpoints.h"
 
 namespace ursa {
 
@@ -88,8 +89,10 @@ absl::Status TrainingReporter::Write(Checkpoint checkpoint) {
     for (const auto& [name, value] : checkpoint.metadata.metrics) (*saved->mutable_metrics())[name] = value;
   }
   saved->set_last(checkpoint.metadata.reason == CheckpointReason::kEnd);
+  failpoints::checkpoint_written.Pass();
   absl::MutexLock lock(&mu_);
   ReportLocked({std::move(event)});
+  failpoints::checkpoint_reported.Pass();
   return status_;
 }
 
