@@ -77,8 +77,7 @@ TEST_F(FailpointTest, WritesTheNamesAndTheFirstPasses) {
   EXPECT_EXIT(ArmAndPass(3), ExitedWithCode(0), "watched, because of URSA_FAILPOINTS");
   EXPECT_EQ(File(absl::StrCat(program_invocation_short_name, ".points")),
             "base.file.before_replace fail\nbase.file.replaced\ntest.failing fail\ntest.plain\n");
-            "base.file.before_replace\nbase.file.replaced\ntest.failing\ntest.plain\n");
-            EXPECT_EQ(File("trace"), Line("passed test.plain") + Line("passed test.failing"));
+  EXPECT_EQ(File("trace"), Line("passed test.plain") + Line("passed test.failing"));
 }
 
 TEST_F(FailpointTest, DiesAtThatPassAndOnlyOnce) {
