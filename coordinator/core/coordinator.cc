@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/core/failpoints.h"
 #include "coordinator/state/task_name.h"
 #include "storage/blob_store.h"
 #include "storage/record_store.h"
@@ -143,6 +144,7 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
       const auto missing = env_.blobs->FindMissing(hashes);
       if (!missing.ok()) return processed(missing.status());
       missing_set.insert(missing->begin(), missing->end());
+      failpoints::report_blobs_found.Pass();
       OnEvents(session, events, missing_set);
       processed(absl::OkStatus());
     });
@@ -157,6 +159,7 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
         doctor_.OnReconnected(tx, workers_.WorkerOf(session.get()));
         predictions_.OnReconnected(tx, workers_.WorkerOf(session.get()));
       }
+      failpoints::worker_hello_taken.Pass();
     } else if (const int64_t worker_id = workers_.WorkerOf(session.get()); worker_id == 0) {
       status = absl::InvalidArgumentError("stream: hello must come first, or a newer stream has taken its place");
     } else {

@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/core/failpoints.h"
 #include "coordinator/core/imports.h"
 #include "coordinator/core/registry.h"
 #include "experiments/resource_names.h"
@@ -157,12 +158,14 @@ void Evaluations::AdvanceEvaluation(int64_t id) {
       }
       num_missing = static_cast<int64_t>(missing.size());
       URSA_ASSIGN_OR_RETURN(examples_hash, StoreIds(missing));
+      failpoints::evaluation_list_stored.Pass();
       return v1::Evaluation();
     }
     const auto view = env_.ledger->Snapshot();
     URSA_ASSIGN_OR_RETURN(const LabelledLogits logits, JoinLedger(*env_.ledger, *view, model, examples));
     return ComputeEvaluation(logits, {model.version().classes().begin(), model.version().classes().end()});
   }();
+  if (computed.ok() && num_missing == 0) failpoints::evaluation_computed.Pass();
 
   Tx tx(env_.commit);
   if (!computed.ok()) return FailEvaluation(tx, id, computed.status());

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/text.h"
+#include "coordinator/core/failpoints.h"
 #include "experiments/manifest.h"
 #include "experiments/resource_names.h"
 #include "experiments/splitters.h"
@@ -228,6 +229,7 @@ void Imports::Finish(int64_t import_id) {
   const absl::StatusOr<BuiltManifest> built = Build(record, parts);
   const absl::StatusOr<std::string> blob =
       built.ok() ? env_.blobs->Put(built->manifest.SerializeAsString()) : built.status();
+  failpoints::import_manifest_stored.Pass();
 
   Tx tx(env_.commit);
   if (!blob.ok()) return Fail(tx, import_id, blob.status());
