@@ -1,4 +1,5 @@
-#include <optional>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -12,29 +13,15 @@ using Stub = v1::ExperimentService::Stub;
 
 constexpr int kStepsMax = 12;
 
-class ExperimentSubject : public Subject {
+class ExperimentSubject : public ChangingSubject {
  public:
   ExperimentSubject(const v1::ExperimentSpec& spec, Names* names)
-      : Subject(names->Next("experiment")), spec_(spec), names_(*names) {
+      : ChangingSubject(names->Next("experiment")), spec_(spec), names_(*names) {
     spec_.set_name(name());
   }
 
-  absl::Status Step(Api* api, Rng* rng) override {
-    Plan(rng);
-    const absl::Status status = pending_->send(api);
-    if (status.ok()) {
-      ++tally_.num_acknowledged;
-      Happened();
-    } else if (MayHaveHappened(status)) {
-      ++tally_.num_unknown;
-    } else {
-      return Finding(absl::StrCat(pending_->action, ": ", status.ToString()));
-    }
-    return status;
-  }
-
   absl::Status Check(Api* api, Rng* rng) override {
-    if (pending_.has_value()) URSA_RETURN_IF_ERROR(Settle(api, rng));
+    if (IsUncertain()) URSA_RETURN_IF_ERROR(LookAndSettle(api, rng));
     if (resource_.empty()) return absl::OkStatus();
     URSA_ASSIGN_OR_RETURN(const State now, Get(api));
     if (now.state() != state_ || now.spec().name() != name()) {
@@ -44,87 +31,73 @@ class ExperimentSubject : public Subject {
     return absl::OkStatus();
   }
 
-  bool IsDone() const override { return state_ == State::STATE_CANCELED && !pending_.has_value(); }
-  bool IsUncertain() const override { return pending_.has_value(); }
+  bool IsDone() const override { return state_ == State::STATE_CANCELED && !IsUncertain(); }
 
   void AddAudit(std::map<std::string, int>* expected) const override {
     for (const auto& [action, count] : actions_) (*expected)[AuditKey(action, resource_)] += count;
   }
 
  private:
-  struct Pending {
-    std::string action;  // as the audit log says it
-    State::State next = State::STATE_UNSPECIFIED;
-    Send send;
-  };
-
   template <typename Request>
-  void PlanControl(const std::string& verb, State::State next,
-                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, State*)) {
+  Change Control(const std::string& verb, State::State next,
+                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, State*)) {
     Request request;
     request.set_name(resource_);
-    pending_ = Pending{"experiment." + verb, next,
-                       MakeChange<Stub, Request, State>(&Api::experiments, method, request, names_.Next("request"),
-                                                        &tally_, [](const State&) {})};
+    return Make<Request>("experiment." + verb, next, method, request, [](const State&) {});
   }
 
-  void Plan(Rng* rng) {
+  template <typename Request>
+  Change Make(const std::string& action, State::State next,
+              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, State*), const Request& request,
+              std::function<void(const State&)> on_answer) {
+    next_ = next;
+    return {action,
+            MakeChange<Stub, Request, State>(&Api::experiments, method, request, names_.Next("request"), &tally_,
+                                             std::move(on_answer)),
+            [this, action, next] {
+              state_ = next;
+              ++actions_[action];
+            }};
+  }
+
+  Change Plan(Rng* rng) override {
     ++num_steps_;
     if (resource_.empty()) {
       v1::CreateExperimentRequest request;
       *request.mutable_spec() = spec_;
-      pending_ = Pending{"experiment.create", State::STATE_QUEUED,
-                         MakeChange<Stub, v1::CreateExperimentRequest, State>(
-                             &Api::experiments, &Stub::CreateExperiment, request, names_.Next("request"), &tally_,
-                             [this](const State& created) { resource_ = created.name(); })};
-    } else if (num_steps_ > kStepsMax || rng->Below(6) == 0) {
-      PlanControl("cancel", State::STATE_CANCELED, &Stub::CancelExperiment);
-    } else if (state_ == State::STATE_QUEUED) {
-      PlanControl("pause", State::STATE_PAUSED, &Stub::PauseExperiment);
-    } else {
-      PlanControl("resume", State::STATE_QUEUED, &Stub::ResumeExperiment);
+      return Make<v1::CreateExperimentRequest>("experiment.create", State::STATE_QUEUED, &Stub::CreateExperiment,
+                                               request, [this](const State& created) { resource_ = created.name(); });
     }
+    if (num_steps_ > kStepsMax || rng->Below(6) == 0) {
+      return Control("cancel", State::STATE_CANCELED, &Stub::CancelExperiment);
+    }
+    if (state_ == State::STATE_QUEUED) return Control("pause", State::STATE_PAUSED, &Stub::PauseExperiment);
+    return Control("resume", State::STATE_QUEUED, &Stub::ResumeExperiment);
   }
 
-  void Happened() {
-    state_ = pending_->next;
-    ++actions_[pending_->action];
-    pending_.reset();
-  }
-
-  // Finds out what came of the pending change; calls again by chance.
-  absl::Status Settle(Api* api, Rng* rng) {
-    bool is_done = false;
+  // Whether the pending change has happened.
+  absl::Status LookAndSettle(Api* api, Rng* rng) {
+    bool has_happened = false;
     if (resource_.empty()) {
       URSA_ASSIGN_OR_RETURN(const std::vector<State> all,
                             (api->Pages<State>(api->experiments, &Stub::ListExperiments, v1::ListExperimentsRequest(),
                                                &v1::ListExperimentsResponse::mutable_experiments)));
       for (const State& experiment : all) {
         if (experiment.spec().name() != name()) continue;
-        if (is_done) return Finding("one call made two experiments");
-        is_done = true;
+        if (has_happened) return Finding("one call made two experiments");
+        has_happened = true;
         resource_ = experiment.name();
       }
     } else {
       URSA_ASSIGN_OR_RETURN(const State now, Get(api));
-      if (now.state() != state_ && now.state() != pending_->next) {
-        return Finding(absl::StrCat(resource_, " must be ", State::State_Name(state_), " or, after ", pending_->action,
-                                    ", ", State::State_Name(pending_->next), ", is ", State::State_Name(now.state())));
+      if (now.state() != state_ && now.state() != next_) {
+        return Finding(absl::StrCat(resource_, " must be ", State::State_Name(state_),
+                                    " or, after the pending change, ", State::State_Name(next_), ", is ",
+                                    State::State_Name(now.state())));
       }
-      is_done = now.state() == pending_->next;
+      has_happened = now.state() == next_;
     }
-    ++(is_done ? tally_.num_found_done : tally_.num_found_undone);
-    if (rng->Below(2) == 0) {
-      const absl::Status status = pending_->send(api);
-      if (!status.ok()) return MayHaveHappened(status) ? status : Finding(absl::StrCat("again: ", status.ToString()));
-      is_done = true;
-    }
-    if (is_done) {
-      Happened();
-    } else {
-      pending_.reset();
-    }
-    return absl::OkStatus();
+    return Settle(has_happened, api, rng);
   }
 
   absl::StatusOr<State> Get(Api* api) const {
@@ -139,8 +112,8 @@ class ExperimentSubject : public Subject {
   Names& names_;
   std::string resource_;  // empty until it is known to exist
   State::State state_ = State::STATE_UNSPECIFIED;
+  State::State next_ = State::STATE_UNSPECIFIED;  // by the pending change
   int num_steps_ = 0;
-  std::optional<Pending> pending_;
   std::map<std::string, int> actions_;  // that have happened
 };
 

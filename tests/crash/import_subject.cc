@@ -144,14 +144,9 @@ class ImportSubject : public Subject {
   }
 
   absl::Status Change(const Send& send, Api* api, Stage next) {
-    const absl::Status status = send(api);
-    if (status.ok()) ++tally_.num_acknowledged;
-    if (MayHaveHappened(status)) ++tally_.num_unknown;
-    if (absl::IsFailedPrecondition(status)) {  // the worker is away: later
-      LetPass(kPoll);
-      return absl::OkStatus();
-    }
-    return Advance(status, next);
+    URSA_ASSIGN_OR_RETURN(const bool is_acknowledged, SendCounted(send, api));
+    if (is_acknowledged) stage_ = next;
+    return absl::OkStatus();
   }
 
   absl::Status WaitForImport(Api* api) {

@@ -13,28 +13,13 @@ using Stub = v1::RegistryService::Stub;
 constexpr int kStepsMax = 20;
 constexpr int64_t kVersionsMax = 4;
 
-class ModelSubject : public Subject {
+class ModelSubject : public ChangingSubject {
  public:
   ModelSubject(std::string experiment, Names* names)
-      : Subject(names->Next("model")), experiment_(std::move(experiment)), names_(*names) {}
-
-  absl::Status Step(Api* api, Rng* rng) override {
-    ++num_steps_;
-    Plan(rng);
-    const absl::Status status = pending_->send(api);
-    if (status.ok()) {
-      ++tally_.num_acknowledged;
-      Happened();
-    } else if (MayHaveHappened(status)) {
-      ++tally_.num_unknown;
-    } else {
-      return Finding(absl::StrCat(pending_->event.action, ": ", status.ToString()));
-    }
-    return status;
-  }
+      : ChangingSubject(names->Next("model")), experiment_(std::move(experiment)), names_(*names) {}
 
   absl::Status Check(Api* api, Rng* rng) override {
-    if (pending_.has_value()) URSA_RETURN_IF_ERROR(Settle(api, rng));
+    if (IsUncertain()) URSA_RETURN_IF_ERROR(LookAndSettle(api, rng));
     if (state_.events.empty()) return absl::OkStatus();
     URSA_ASSIGN_OR_RETURN(const std::vector<v1::ModelEvent> events, Events(api));
     if (events.size() != state_.events.size()) {
@@ -59,8 +44,7 @@ class ModelSubject : public Subject {
     return absl::OkStatus();
   }
 
-  bool IsDone() const override { return num_steps_ >= kStepsMax && !pending_.has_value(); }
-  bool IsUncertain() const override { return pending_.has_value(); }
+  bool IsDone() const override { return num_steps_ >= kStepsMax && !IsUncertain(); }
 
   void AddAudit(std::map<std::string, int>* expected) const override {
     for (const Event& event : state_.events) ++(*expected)[AuditKey("model." + event.action, "models/" + name())];
@@ -79,24 +63,21 @@ class ModelSubject : public Subject {
     std::vector<int64_t> champions;  // the present one last
     std::optional<double> margin;    // of its gate, once set
   };
-  struct Pending {
-    Event event;
-    State next;
-    Send send;
-  };
 
   int64_t Champion() const { return state_.champions.empty() ? 0 : state_.champions.back(); }
 
   template <typename Request, typename Response>
-  void Plan(Event event, State next, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-            const Request& request) {
+  Change Make(const Event& event, State next,
+              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request) {
     next.events.push_back(event);
-    pending_ = Pending{std::move(event), std::move(next),
-                       MakeChange<Stub, Request, Response>(&Api::registry, method, request, names_.Next("request"),
-                                                           &tally_, [](const Response&) {})};
+    return {event.action,
+            MakeChange<Stub, Request, Response>(&Api::registry, method, request, names_.Next("request"), &tally_,
+                                                [](const Response&) {}),
+            [this, next = std::move(next)] { state_ = next; }};
   }
 
-  void Plan(Rng* rng) {
+  Change Plan(Rng* rng) override {
+    ++num_steps_;
     const uint64_t choice = rng->Below(10);
     State next = state_;
     const std::string why = names_.Next("why");
@@ -105,7 +86,7 @@ class ModelSubject : public Subject {
       request.set_model(name());
       request.set_experiment(experiment_);
       ++next.num_versions;
-      return Plan({"register", 0, 0, ""}, next, &Stub::RegisterModelVersion, request);
+      return Make({"register", 0, 0, ""}, next, &Stub::RegisterModelVersion, request);
     }
     if (choice < 3) {
       v1::SetModelGatesRequest request;
@@ -114,14 +95,14 @@ class ModelSubject : public Subject {
       gate->set_metric("accuracy");
       gate->set_non_inferiority_margin(static_cast<double>(num_steps_) / 1000);
       next.margin = gate->non_inferiority_margin();
-      return Plan({"set-gates", Champion(), 0, ""}, next, &Stub::SetModelGates, request);
+      return Make({"set-gates", Champion(), 0, ""}, next, &Stub::SetModelGates, request);
     }
     if (choice < 5 && state_.champions.size() >= 2) {
       v1::RollbackModelRequest request;
       request.set_name("models/" + name());
       request.set_why(why);
       next.champions.pop_back();
-      return Plan({"rollback", Champion(), next.champions.back(), why}, next, &Stub::RollbackModel, request);
+      return Make({"rollback", Champion(), next.champions.back(), why}, next, &Stub::RollbackModel, request);
     }
     int64_t version = 1 + static_cast<int64_t>(rng->Below(state_.num_versions - 1));
     if (version >= Champion() && Champion() > 0) ++version;  // any but the champion
@@ -131,12 +112,7 @@ class ModelSubject : public Subject {
     request.set_why(why);
     if (rng->Below(2) == 0) request.set_expect_champion(Champion());
     next.champions.push_back(version);
-    Plan({"promote", Champion(), version, why}, next, &Stub::PromoteModelVersion, request);
-  }
-
-  void Happened() {
-    state_ = std::move(pending_->next);
-    pending_.reset();
+    return Make({"promote", Champion(), version, why}, next, &Stub::PromoteModelVersion, request);
   }
 
   absl::Status CompareEvents(const std::vector<v1::ModelEvent>& events) const {
@@ -152,24 +128,12 @@ class ModelSubject : public Subject {
     return absl::OkStatus();
   }
 
-  absl::Status Settle(Api* api, Rng* rng) {
+  absl::Status LookAndSettle(Api* api, Rng* rng) {
     URSA_ASSIGN_OR_RETURN(const std::vector<v1::ModelEvent> events, Events(api));
     if (events.size() != state_.events.size() && events.size() != state_.events.size() + 1) {
       return Finding(absl::StrCat("must have ", state_.events.size(), " events or one more, has ", events.size()));
     }
-    bool is_done = events.size() > state_.events.size();
-    ++(is_done ? tally_.num_found_done : tally_.num_found_undone);
-    if (rng->Below(2) == 0) {
-      const absl::Status status = pending_->send(api);
-      if (!status.ok()) return MayHaveHappened(status) ? status : Finding(absl::StrCat("again: ", status.ToString()));
-      is_done = true;
-    }
-    if (is_done) {
-      Happened();
-    } else {
-      pending_.reset();
-    }
-    return absl::OkStatus();
+    return Settle(events.size() > state_.events.size(), api, rng);
   }
 
   // Empty if there is no such model.
@@ -185,7 +149,6 @@ class ModelSubject : public Subject {
   const std::string experiment_;
   Names& names_;
   State state_;
-  std::optional<Pending> pending_;
   int num_steps_ = 0;
 };
 

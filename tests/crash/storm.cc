@@ -24,12 +24,6 @@ std::string Kill::Line(const std::string& program) const {
   return absl::StrCat(program, " ", point, " ", action, " ", pass);
 }
 
-int Totals::num_kills() const {
-  int count = 0;
-  for (const auto& [place, num] : kills) count += num;
-  return count;
-}
-
 Storm::Storm(const Options& options, Cluster* cluster, Workload* workload, ExpectedAudit expected_audit, Rng* rng,
              Totals* totals)
     : options_(options),
@@ -73,10 +67,7 @@ void Storm::PutBack(Target* target) {
   Kill kill = *std::move(target->current);
   target->current.reset();
   if (kill.point.empty()) return;
-  if (++kill.num_tries == kTriesMax) {
-    totals_.not_reached.insert(kill.point);
-    return;
-  }
+  if (++kill.num_tries == kTriesMax) return;
   kill.pass = 1;
   target->kills.push_back(std::move(kill));
 }
@@ -88,9 +79,10 @@ absl::Status Storm::CountDeath(const std::string& program) {
   if (has_fired && target.current->action == "die" && death.signal == SIGKILL) {
     ++totals_.kills[target.current->point];
   } else if (has_fired && target.current->action == "fail" && death.signal == 0 && death.exit_code != 0) {
-    ++totals_.kills[absl::StrCat(target.current->point, " fails")];
+    ++totals_.kills[target.current->point];
+    ++totals_.fatal[target.current->point];
   } else if (target.was_killed && death.signal == SIGKILL) {
-    ++totals_.kills[absl::StrCat(program, " at random")];
+    ++totals_.random[program];
     if (target.current.has_value() && !has_fired) PutBack(&target);
   } else {
     return absl::InternalError(absl::StrCat(program, " ended by itself: ", death.ToString()));
@@ -186,7 +178,7 @@ absl::Status Storm::LookAtTasks() {
     return absl::OkStatus();
   }
   if (!pids.empty() && ::kill(pids[rng_.Below(pids.size())], SIGKILL) == 0) {
-    ++totals_.kills[absl::StrCat(kTask, " at random")];
+    ++totals_.random[kTask];
   }
   PutBack(&target);
   return TakeNext(kTask);

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "tests/crash/cluster.h"
 #include "tests/crash/process.h"
+#include "tests/crash/totals.h"
 #include "tests/crash/workload.h"
 
 namespace ursa::crash {
@@ -28,19 +29,6 @@ struct Kill {
 
   // The line that arms it.
   std::string Line(const std::string& program) const;
-};
-
-// What came of all storms.
-struct Totals {
-  std::map<std::string, int> kills;      // deaths by place: a point, or "at random"
-  std::map<std::string, int> failures;   // calls made to fail, by point
-  std::set<std::string> not_reached;     // points that no try came to, though some process may have passed them
-  std::vector<absl::Duration> restarts;  // of the coordinator, from its start to its first answer
-  int64_t num_store_checks = 0;
-  int64_t num_audit_events = 0;  // in the last store check
-  int64_t num_blobs = 0;
-
-  int num_kills() const;
 };
 
 // Drives the kills of a cluster. Not thread-safe.

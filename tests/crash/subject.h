@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/rng.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "tests/crash/api.h"
@@ -26,6 +27,12 @@ struct Tally {
 
   void Add(const Tally& other);
 };
+
+// Sends a change, for the first time or again with the same request id. OK: acknowledged.
+using Send = std::function<absl::Status(Api* api)>;
+
+// A key of `Subject::AddAudit`: "experiment.cancel experiments/e17".
+std::string AuditKey(const std::string& action, const std::string& resource);
 
 // One object of the API, or a few that belong together, that only this subject changes. It writes down what it is about
 // to do before it calls, and what came of it after: so at any time it knows what must be, or which two things may be.
@@ -60,6 +67,9 @@ class Subject {
 
  protected:
   absl::Status Finding(const std::string& what) const { return absl::InternalError(name_ + ": " + what); }
+  // Sends a change and counts what came of it; whether it was acknowledged. False if no worker is there now, after a
+  // moment's wait: to be sent later. Errors: an unknown outcome; INTERNAL (refused: a finding).
+  absl::StatusOr<bool> SendCounted(const Send& send, Api* api);
 
   Tally tally_;
 
@@ -67,11 +77,28 @@ class Subject {
   const std::string name_;
 };
 
-// A key of `AddAudit`: "experiment.cancel experiments/e17".
-std::string AuditKey(const std::string& action, const std::string& resource);
+// A Subject that makes one change after the other, each of which is seen in what the coordinator shows of it.
+class ChangingSubject : public Subject {
+ public:
+  using Subject::Subject;
+  absl::Status Step(Api* api, Rng* rng) final;
+  bool IsUncertain() const final { return pending_.has_value(); }
 
-// Sends a change, for the first time or again with the same request id. OK: acknowledged.
-using Send = std::function<absl::Status(Api* api)>;
+ protected:
+  struct Change {
+    std::string what;
+    Send send;
+    std::function<void()> happened;  // notes in the subject what it did
+  };
+  virtual Change Plan(Rng* rng) = 0;
+  // The outcome of the pending change is found out: whether it has happened. By chance it is sent again all the same.
+  absl::Status Settle(bool has_happened, Api* api, Rng* rng);
+
+ private:
+  void Happened();
+
+  std::optional<Change> pending_;
+};
 
 // A Send of one call. `request` has a request_id, which is set; `on_answer` sees each answer. Gives INTERNAL if a
 // repetition gets another answer than the first.

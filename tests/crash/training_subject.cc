@@ -64,7 +64,7 @@ class TrainingSubject : public Subject {
   }
 
   absl::Status Step(Api* api, Rng*) override {
-    if (resource_.empty()) return Create(api);
+    if (resource_.empty()) return SendCounted(create_, api).status();
     const absl::StatusOr<v1::Experiment> now = Get(api, resource_);
     if (MayHaveHappened(now.status())) return now.status();
     if (!now.ok()) return Finding(now.status().ToString());
@@ -106,17 +106,6 @@ class TrainingSubject : public Subject {
   }
 
  private:
-  absl::Status Create(Api* api) {
-    const absl::Status status = create_(api);
-    if (status.ok()) ++tally_.num_acknowledged;
-    if (MayHaveHappened(status)) ++tally_.num_unknown;
-    if (absl::IsFailedPrecondition(status)) {  // the worker counts as lost: later
-      LetPass(kPoll);
-      return absl::OkStatus();
-    }
-    return status.ok() || MayHaveHappened(status) ? status : Finding(status.ToString());
-  }
-
   absl::Status ComparePoints(Api* api) const {
     URSA_ASSIGN_OR_RETURN(const Points points, ReadPoints(api, resource_));
     const std::string difference = Difference(points, lesson_.points);
