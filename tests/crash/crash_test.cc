@@ -277,6 +277,7 @@ absl::Status CrashTest::LastLook() {
 
 // What the processes say of their points, and the workloads of their changes.
 void CrashTest::Collect() {
+  for (const auto& workload : workloads_) workload->Pause();
   totals_.passed = cluster_.Passed();
   for (const char* program : {kCoordinator, kWorker, kTask, kUrsa}) {
     for (const Cluster::Point& point : cluster_.Points(program)) totals_.passed.insert({point.name, 0});

@@ -28,12 +28,18 @@ bool IsOfFirstOrLast(const std::string& name) {
 // Of the coordinator, passed only when a worker reports something.
 bool NeedsWork(const std::string& name) {
   return StartsWithAny(name, {"storage.metrics.", "storage.logs.", "storage.ledger.", "coordinator.commit.bulk_written",
-                              "coordinator.import.", "coordinator.checkpoint.", "coordinator.evaluation."});
+                              "coordinator.report.", "coordinator.import.", "coordinator.evaluation."});
 }
 
 // Passed when something has been garbage for a minute, as the jobs of the storm before leave it.
 bool NeedsGarbage(const std::string& name) {
-  return StartsWithAny(name, {"storage.blob.before_delete", "storage.blob.deleted", "coordinator.janitor."});
+  return StartsWithAny(name, {"storage.blob.before_delete", "storage.blob.deleted"});
+}
+
+// Passed once by each process.
+bool IsOfStart(const std::string& name) {
+  return StartsWithAny(name, {"coordinator.start.", "coordinator.worker.", "coordinator.commit.opened",
+                              "storage.kv.opened", "base.file."});
 }
 
 // Passed many times a second.
@@ -86,7 +92,7 @@ Storm::Kills ChangeKills(const Cluster& cluster, Rng* rng) {
     if (NeedsGarbage(point.name)) {
       Add(point, 1, rng, &late);
     } else {
-      Add(point, IsHot(point.name) ? 60 : absl::StartsWith(point.name, "coordinator.start") ? 1 : 3, rng, &others);
+      Add(point, IsHot(point.name) ? 60 : IsOfStart(point.name) ? 1 : 3, rng, &others);
     }
   }
   others.insert(others.end(), kRandomChangeKills, Kill());
