@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """Beyond loopback: the coordinator on all addresses of this machine, behind TLS, with a client and a worker that trust its maker."""
 
-import contextlib
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,23 +10,9 @@ import unittest
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "tools")]
 sys.dont_write_bytecode = True
-from cluster import BIN, Cluster, draw_stripes, wait_until, write_recipe  # noqa: E402
+from cluster import BIN, draw_stripes, wait_until, write_recipe  # noqa: E402
+from daemons import Daemons, make_certificates  # noqa: E402
 import xml_report  # noqa: E402
-
-NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-
-
-def openssl(folder, *words):
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
-def make_certificates(folder):
-    """A maker of certificates (ca.pem), and what it made for a server on this machine's loopback (host.pem, host.key)."""
-    openssl(folder, "req", "-x509", *NEW_KEY, "-days", "2", "-subj", "/CN=maker", "-keyout", "ca.key", "-out", "ca.pem")
-    openssl(folder, "req", *NEW_KEY, "-subj", "/CN=host", "-keyout", "host.key", "-out", "host.csr")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    openssl(folder, "x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "names", "-out", "host.pem")
 
 
 class TlsTest(unittest.TestCase):
@@ -91,47 +75,6 @@ class TlsTest(unittest.TestCase):
                 done = subprocess.run([BIN / "ursa-worker", "--dir", self.folder / "w", *flags], capture_output=True, text=True, timeout=60)
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertIn(words, done.stderr)
-
-
-class Daemons(Cluster):
-    """Started one by one, as on several machines; each in a folder of its own."""
-
-    def __init__(self, folder):
-        super().__init__(folder=folder / "coordinator")
-        self.certificates = folder
-        self._ends = contextlib.ExitStack()
-
-    def __enter__(self):
-        certificate = [f"--tls_{kind}={self.certificates / name}" for kind, name in [("cert", "host.pem"), ("key", "host.key")]]
-        self._ends.enter_context(self._start("coordinator", "ursa-coordinator", "--listen", "0.0.0.0:0", *certificate))
-        address = self.folder / "address"
-        wait_until(address.exists, 30, "the coordinator")
-        self.server = "https://127.0.0.1:" + address.read_text().strip().rpartition(":")[2]
-        self.env["URSA_TOKEN_FILE"] = str(self.folder / "admin.token")
-        return self
-
-    def __exit__(self, *_):
-        self._ends.close()
-
-    def worker(self, server, name, *flags):
-        return self._start(name, "ursa-worker", "--server", server, "--token_file", self.folder / "worker.token", *flags)
-
-    @contextlib.contextmanager
-    def _start(self, name, program, *flags):
-        """Runs the program in the folder of that name; gives the file of what it says."""
-        log = self.certificates / f"{name}.log"
-        with open(log, "wb") as out:
-            process = subprocess.Popen([str(BIN / program), "--dir", str(self.certificates / name), *map(str, flags)], env=self.env,
-                                       stdout=out, stderr=out)
-        try:
-            yield log
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                status = process.wait(timeout=60)
-            finally:
-                process.kill()
-            assert status == 0, f"{name} ended with {status}: {log.read_text()}"
 
 
 if __name__ == "__main__":
