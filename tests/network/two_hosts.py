@@ -44,9 +44,9 @@ class TwoHosts:
 
     @contextlib.contextmanager
     def partition(self):
-        """No packet comes through, and nobody is told."""
-        _ip("link", "set", "there", "down", prefix=self.there)
+        """No packet comes through. The other host is not told: it keeps its routes, and what it sends is lost."""
+        _ip("link", "set", "here", "down")
         try:
             yield
         finally:
-            _ip("link", "set", "there", "up", prefix=self.there)
+            _ip("link", "set", "here", "up")
