@@ -65,12 +65,7 @@ absl::StatusOr<Connection> OpenConnection(const GrpcCoordinatorLinkOptions& opti
   if (!address.is_loopback) {
     const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
-    // The kernel's limit as well (TCP_USER_TIMEOUT): heartbeats go out all the time, so a cut link is seen this soon,
-    // and healing finds an agent that connects anew, not one that waits for a retransmission.
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
-                     static_cast<int>(absl::ToInt64Milliseconds(options.unacknowledged_max)));
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
-                     static_cast<int>(absl::ToInt64Milliseconds(options.connect_timeout)));
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms / 2);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
