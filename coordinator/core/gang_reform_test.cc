@@ -114,15 +114,15 @@ TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
 TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
   FakeWorker other("j1");
   harness_.Connect(&other);
-  const std::string id = harness_.Submit("bears", 3)->experiment_id();
+  const std::string id = harness_.Submit("bears", 4)->experiment_id();
   harness_.Beat(&worker_, "t1.1", 1);
-  ASSERT_EQ(RanksOf(worker_) + " " + RanksOf(other), "0@1 1@1 2@1");
+  ASSERT_EQ(RanksOf(worker_) + " " + RanksOf(other), "0@1 1@1 2@1 3@1");
   FakeWorker third("k1");
   harness_.Connect(&third);
   harness_.Disconnect(&other);
   harness_.Advance(absl::Seconds(4), {&worker_, &third});
   EXPECT_EQ(RanksOf(worker_), "0@1 1@1");
-  EXPECT_EQ(RanksOf(third), "2@2");
+  EXPECT_EQ(RanksOf(third), "2@2 3@2");
   EXPECT_EQ(harness_.Get(id).moves(), 1);
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
   // Without room it starts anew when there is some.

@@ -31,7 +31,8 @@ std::string MetricHistory::ToText() const {
 
 absl::StatusOr<std::vector<MetricPoint>> MetricHistory::Parse(const std::string& text) {
   std::vector<MetricPoint> points;
-  for (const std::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+  const std::vector<std::string> lines = absl::StrSplit(text, '\n', absl::SkipEmpty());
+  for (const std::string& line : lines) {
     const std::vector<std::string> words = absl::StrSplit(line, ' ');
     MetricPoint point;
     char* end = nullptr;
