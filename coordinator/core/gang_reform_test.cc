@@ -112,24 +112,26 @@ TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
 }
 
 TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
-  FakeWorker other("j1");
-  harness_.Connect(&other);
-  const std::string id = harness_.Submit("bears", 4)->experiment_id();
-  harness_.Beat(&worker_, "t1.1", 1);
-  ASSERT_EQ(RanksOf(worker_) + " " + RanksOf(other), "0@1 1@1 2@1 3@1");
-  FakeWorker third("k1");
-  harness_.Connect(&third);
-  harness_.Disconnect(&other);
-  harness_.Advance(absl::Seconds(4), {&worker_, &third});
-  EXPECT_EQ(RanksOf(worker_), "0@1 1@1");
-  EXPECT_EQ(RanksOf(third), "2@2 3@2");
+  harness_.Disconnect(&worker_);
+  FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);
+  harness_.Connect(&one);
+  harness_.Connect(&two);
+  harness_.Advance(absl::Seconds(4), {&one, &two});
+  const std::string id = harness_.Submit("bears", 2)->experiment_id();
+  harness_.Beat(&one, "t1.1", 1);
+  ASSERT_EQ(RanksOf(one) + " " + RanksOf(two), "0@1 1@1");
+  harness_.Connect(&three);
+  harness_.Disconnect(&two);
+  harness_.Advance(absl::Seconds(4), {&one, &three});
+  EXPECT_EQ(RanksOf(one) + " " + RanksOf(three), "0@1 1@2");
   EXPECT_EQ(harness_.Get(id).moves(), 1);
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
+  Joined(&three, 2, 1);
   // Without room it starts anew when there is some.
-  harness_.Disconnect(&third);
-  harness_.Advance(absl::Seconds(4), {&worker_});
-  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
-  for (int r = 0; r < 2; ++r) harness_.Exit(&worker_, "t1.1", 1, r, 9);
+  harness_.Disconnect(&three);
+  harness_.Advance(absl::Seconds(4), {&one});
+  EXPECT_EQ(one.FindOrder("t1.1"), nullptr);
+  harness_.Exit(&one, "t1.1", 1, 0, 9);
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
 }
 

@@ -147,7 +147,8 @@ TEST_F(GangsTest, AFailedRankRestartsTheGangFromItsCheckpoint) {
 
 TEST_F(GangsTest, WhatAStaleEpochSaysIsRefused) {
   const std::string id = Start();
-  harness_.Exit(&worker_, "t1.1", 1, 0, 9);
+  harness_.Finish(&worker_, "t1.1", 1, 0, Outcome::OUTCOME_FAILED, "something broke");
+  harness_.Exit(&worker_, "t1.1", 1, 0);
   harness_.Exit(&worker_, "t1.1", 1, 1, 9);
   ASSERT_EQ(OrderedEpoch("t1.1"), 2);
   Metrics(1, 7, 123.0);
@@ -238,8 +239,8 @@ TEST_F(GangsTest, TooManyRestartsEndInErrorWithTheLastWords) {
   for (int64_t epoch = 1; epoch <= 2; ++epoch) {
     ASSERT_EQ(OrderedEpoch("t1.1"), epoch);
     harness_.Exit(&worker_, "t1.1", epoch, 0, 11, "segmentation fault in conv");
-    harness_.Exit(&worker_, "t1.1", epoch, 1, 15);
   }
+  harness_.Exit(&worker_, "t1.1", 1, 1, 9);
   const v1::Experiment shown = harness_.Get(id);
   EXPECT_EQ(shown.state(), State_::STATE_ERROR);
   EXPECT_EQ(shown.restarts(), 1);

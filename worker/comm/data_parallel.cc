@@ -39,6 +39,9 @@ class DataParallel::Impl {
         /*param_names=*/std::unordered_map<size_t, std::string>(), kFirstBucketBytes,
         /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
         std::vector<int64_t>(limits.begin(), limits.end()));
+    // By itself the reducer multiplies by 1 / ranks in its first step and divides by ranks in the later ones, which is
+    // not the same to the last bit unless there are 1, 2, 4 ... ranks: a resumed run would go another way.
+    reducer_->register_builtin_comm_hook(c10d::BuiltinCommHookType::ALLREDUCE);
   }
   ~Impl() {
     try {
