@@ -31,7 +31,8 @@ TEST(ProtoJsonTest, SixtyFourBitNumbersAreNumbers) {
   v1::MetricPoint point;
   point.set_step(9007199254740993);  // does not fit a double
   point.set_value(0.25);
-  EXPECT_EQ(ToJson(point).Dump(), R"({"name": "", "step": 9007199254740993, "epoch": 0, "value": 0.25, "spread": null})");
+  EXPECT_EQ(ToJson(point).Dump(),
+            R"({"name": "", "step": 9007199254740993, "epoch": 0, "value": 0.25, "spread": null})");
   point.set_value(std::nan(""));
   EXPECT_EQ(Field(point, "value"), "null");
 }
