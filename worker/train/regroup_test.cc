@@ -57,7 +57,7 @@ class MortalCollective : public Collective {
   template <typename Call>
   absl::Status Do(const Call& call) {
     const bool happens = num_operations_++ == event_.operation && event_.rank == rank();
-    if (happens && !event_.is_death) call().IgnoreError();
+    if (happens && !event_.is_death) call().IgnoreError();  // whatever it says, nobody hears it
     is_broken_ = is_broken_ || happens;
     return is_broken_ ? absl::UnavailableError("the connection is broken") : call();
   }
