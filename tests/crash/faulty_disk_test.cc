@@ -1,18 +1,20 @@
 // Coordinators' commits, each in a process of its own, on a disk that errs, tears what was not synced, or turns bits
 // over: what was acknowledged is there at the next start, whole changes only.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
 #include "coordinator/commit/commit.h"
@@ -28,6 +30,10 @@ constexpr int kNumSeeds = 8;
 constexpr int kFailedWriteStatus = 4;  // with which Commit ends the process
 constexpr int64_t kChangesMax = 20'000;
 constexpr int64_t kCallsMax = 2'000;  // of the disk before a power failure
+
+constexpr char kChildWord[] = "child";
+constexpr char kCutsPowerWord[] = "cuts_power";
+constexpr char kErrsWord[] = "errs";
 
 std::string First(int64_t change) { return absl::StrCat("first ", change); }
 std::string Second(int64_t change) { return absl::StrCat("second ", change); }
@@ -46,8 +52,18 @@ RocksKvStore::Options StoreOptions(rocksdb::Env* env) {
   return options;
 }
 
-// What the child tells, in memory that both share: there whenever the child dies.
+// What the child tells, in a file that both have in memory: there whenever the child dies.
 struct Told {
+  // Zero when it is made. Lives until the process ends.
+  static Told* Map(const std::string& file) {
+    const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    URSA_CHECK(fd >= 0 && ::ftruncate(fd, sizeof(Told)) == 0) << file;
+    void* const memory = ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    URSA_CHECK(memory != MAP_FAILED) << file;
+    ::close(fd);
+    return static_cast<Told*>(memory);
+  }
+
   std::atomic<int64_t> last_acknowledged{0};  // before the power failed
   std::atomic<int64_t> num_faults{0};
 };
@@ -58,7 +74,8 @@ int64_t NumFaults(const RocksFaultyFileSystem::Counts& counts) {
 }
 
 // Commits changes of two records each, a few in a batch, until the disk ends it or the power has failed.
-[[noreturn]] void CommitUntilDeath(uint64_t seed, const std::string& folder, bool cuts_power, Told* told) {
+[[noreturn]] void CommitUntilDeath(uint64_t seed, const std::string& folder, bool cuts_power) {
+  Told* const told = Told::Map(folder + "/told");
   SeededRng rng(seed);
   RocksFaultyFileSystem disk(seed, folder + "/data", folder + "/scratch");
   {
@@ -101,21 +118,27 @@ class FaultyDiskTest : public ::testing::Test {
   FaultyDiskTest() {
     std::string pattern = ::testing::TempDir() + "/faulty_disk_XXXXXX";
     folder_ = ::mkdtemp(pattern.data());
-    void* const memory = ::mmap(nullptr, sizeof(Told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    told_ = new (memory) Told();
   }
-  ~FaultyDiskTest() override {
-    std::filesystem::remove_all(folder_);
-    ::munmap(told_, sizeof(Told));
-  }
+  ~FaultyDiskTest() override { std::filesystem::remove_all(folder_); }
 
-  // A child on an empty disk; its exit status, or -1 if it ended otherwise.
+  // A child on an empty disk; its exit status, or -1 if it ended otherwise. It is this program anew: what is forked off
+  // a process that has opened a store lacks RocksDB's threads.
   int RunChild(uint64_t seed, bool cuts_power) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directory(folder_);
-    told_->last_acknowledged = 0;
+    told_ = Told::Map(folder_ + "/told");
+    const std::string seed_text = absl::StrCat(seed);
+    const char* const words[] = {"faulty_disk_test",
+                                 kChildWord,
+                                 seed_text.c_str(),
+                                 folder_.c_str(),
+                                 cuts_power ? kCutsPowerWord : kErrsWord,
+                                 nullptr};
     const pid_t child = ::fork();
-    if (child == 0) CommitUntilDeath(seed, folder_, cuts_power, told_);
+    if (child == 0) {
+      ::execv("/proc/self/exe", const_cast<char* const*>(words));
+      ::_exit(127);
+    }
     int status = 0;
     const bool has_exited = ::waitpid(child, &status, 0) == child && WIFEXITED(status);
     num_acknowledged_ += told_->last_acknowledged;
@@ -152,7 +175,7 @@ class FaultyDiskTest : public ::testing::Test {
   }
 
   std::string folder_;
-  Told* told_;
+  Told* told_ = nullptr;
   int64_t num_acknowledged_ = 0;
   int64_t num_faults_ = 0;
 };
@@ -200,3 +223,11 @@ TEST_F(FaultyDiskTest, AFlippedBitIsRefusedAtTheStartAndNeverReadAsAnotherChange
 
 }  // namespace
 }  // namespace ursa
+
+int main(int argc, char** argv) {
+  if (argc == 5 && std::string(argv[1]) == ursa::kChildWord) {
+    ursa::CommitUntilDeath(std::strtoull(argv[2], nullptr, 10), argv[3], std::string(argv[4]) == ursa::kCutsPowerWord);
+  }
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
