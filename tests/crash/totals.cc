@@ -21,13 +21,13 @@ int At(const std::map<std::string, int>& counts, const std::string& name) {
   return found == counts.end() ? 0 : found->second;
 }
 
-std::string Milliseconds(absl::Duration duration) {
+std::string InMilliseconds(absl::Duration duration) {
   return absl::FormatDuration(absl::Trunc(duration, absl::Milliseconds(1)));
 }
 
 // Of sorted times.
 std::string Quantile(const std::vector<absl::Duration>& sorted, double q) {
-  return sorted.empty() ? "-" : Milliseconds(sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))]);
+  return sorted.empty() ? "-" : InMilliseconds(sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))]);
 }
 
 }  // namespace
