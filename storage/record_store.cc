@@ -3,6 +3,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "storage/coding.h"
 #include "storage/failpoints.h"
@@ -51,7 +52,8 @@ void RecordBatch::Append(RecordBatch other) { batch_.Append(std::move(other.batc
 
 absl::Status RecordStore::Commit(const RecordBatch& batch) {
   URSA_RETURN_IF_ERROR(failpoints::records_before_commit.Pass());
-  URSA_RETURN_IF_ERROR(store_->Write(batch.batch_, Durability::kSynced));
+  URSA_RETURN_IF_ERROR(
+      store_->Write(batch.batch_, URSA_PLANTED_BUG(skip_sync) ? Durability::kBuffered : Durability::kSynced));
   failpoints::records_committed.Pass();
   return absl::OkStatus();
 }

@@ -1,10 +1,12 @@
 #include "coordinator/commit/commit.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 #include <variant>
 
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "coordinator/commit/failpoints.h"
 #include "ursa/storage/v1/records.pb.h"
@@ -125,6 +127,8 @@ std::vector<Commit::Group> Commit::TakeGroups() {
 }
 
 bool Commit::Write(std::vector<Group> groups) {
+  if (URSA_PLANTED_BUG(tell_before_durable)) RunEffects(&groups);
+  if (URSA_PLANTED_BUG(reorder_commit)) std::reverse(groups.begin(), groups.end());
   RecordBatch batch;
   bool has_bulk_writes = false;
   absl::Status status;
@@ -133,6 +137,7 @@ bool Commit::Write(std::vector<Group> groups) {
       has_bulk_writes = true;
       if (status.ok()) status = write();
     }
+    if (URSA_PLANTED_BUG(lose_write) && group.last_sequence % 64 == 0) continue;
     batch.Append(std::move(group.batch));
   }
   if (has_bulk_writes) failpoints::commit_bulk_written.Pass();
@@ -157,14 +162,18 @@ bool Commit::Write(std::vector<Group> groups) {
     absl::MutexLock lock(&mu_);
     durable_sequence_ = last_sequence;
   }
-  for (const Group& group : groups) {
-    for (const auto& effect : group.effects) {
+  RunEffects(&groups);
+  failpoints::commit_effects_run.Pass();
+  return true;
+}
+
+void Commit::RunEffects(std::vector<Group>* groups) {
+  for (Group& group : *groups) {
+    for (const auto& effect : std::exchange(group.effects, {})) {
       effect();
       failpoints::commit_effect_run.Pass();
     }
   }
-  failpoints::commit_effects_run.Pass();
-  return true;
 }
 
 bool Commit::has_queued() const {

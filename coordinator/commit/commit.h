@@ -83,6 +83,7 @@ class Commit {
   std::vector<Group> TakeGroups() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Writes the groups and runs their effects. False after a failed write.
   bool Write(std::vector<Group> groups);
+  static void RunEffects(std::vector<Group>* groups);
 
   RecordStore* const store_;
   const Options options_;

@@ -1,5 +1,6 @@
 #include "coordinator/core/aux_tasks.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 
 namespace ursa {
 namespace {
@@ -114,7 +116,7 @@ bool AuxTasks::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent
       task.set_reason(event.finished().reason());
       const bool completed = task.outcome() == Outcome::OUTCOME_COMPLETED;
       const bool is_final = completed || task.outcome() == Outcome::OUTCOME_USER_ERROR;
-      if (task.outcome() == Outcome::OUTCOME_STOPPED) workers_.SetLeaving(worker_id);
+      if (task.outcome() == Outcome::OUTCOME_STOPPED) workers_.SetLeaving({worker_id});
       task.set_ending(is_final);
       tx.Put(task);
       if (is_final) {
@@ -136,8 +138,32 @@ bool AuxTasks::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent
   }
 }
 
+void AuxTasks::OnHeartbeat(Tx& tx, int64_t worker_id, const worker::v1::Heartbeat& heartbeat) {
+  const absl::Time now = env_.clock->Now();
+  const absl::Time connected = workers_.ConnectedSince(worker_id);
+  std::vector<int64_t> gone;
+  for (const int64_t id : tx.state().LoadOf(worker_id).aux_tasks) {
+    const auto& task = *tx.state().Find<records::AuxTaskRecord>(id);
+    if (!task.ending()) continue;
+    const auto& alive = heartbeat.tasks();
+    const std::string name = AuxTaskName(id);
+    if (std::any_of(alive.begin(), alive.end(), [&](const worker::v1::TaskStatus& status) {
+          return status.task_id() == name && status.epoch() == task.epoch();
+        })) {
+      missing_since_.erase(id);
+      continue;
+    }
+    const absl::Time since = missing_since_.try_emplace(id, now).first->second;
+    if (now - std::max(since, connected) >= env_.options.unseen_time) gone.push_back(id);
+  }
+  for (const int64_t id : gone) {
+    OnDeath(tx, *tx.state().Find<records::AuxTaskRecord>(id), "its worker does not have it", false);
+  }
+}
+
 void AuxTasks::OnDeath(Tx& tx, records::AuxTaskRecord task, const std::string& why, bool counts) {
   const int64_t id = task.id();
+  missing_since_.erase(id);
   if (task.ending()) {
     tx.Apply(std::move(Mutation().Delete<records::AuxTaskRecord>(id)));
     return;
@@ -159,6 +185,7 @@ void AuxTasks::OnDeath(Tx& tx, records::AuxTaskRecord task, const std::string& w
 }
 
 void AuxTasks::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
+  if (URSA_PLANTED_BUG(keep_lost_aux_tasks)) return;
   const std::set<int64_t> ids = tx.state().LoadOf(worker_id).aux_tasks;
   for (const int64_t id : ids) OnDeath(tx, *tx.state().Find<records::AuxTaskRecord>(id), why, false);
 }

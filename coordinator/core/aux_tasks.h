@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/core/workers.h"
@@ -50,6 +52,8 @@ class AuxTasks {
 
   // As in Gangs.
   bool OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& event);
+  // As in Gangs: what is ending, and not among what lives there for a while, is gone.
+  void OnHeartbeat(Tx& tx, int64_t worker_id, const worker::v1::Heartbeat& heartbeat);
   void OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why);
   void AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState* desired) const;
 
@@ -66,6 +70,7 @@ class AuxTasks {
   Workers& workers_;
   Scheduler& scheduler_;
   const Owner owner_;
+  std::map<int64_t, absl::Time> missing_since_;  // of tasks that are ending
   int64_t num_refused_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "storage/blob_store.h"
 
 namespace ursa {
@@ -28,17 +29,46 @@ void BlobJanitor::Touch(Tx& tx, const std::vector<std::string>& hashes) {
   }
 }
 
+void BlobJanitor::Restore(Tx&) {
+  last_tick_ = env_.clock->Now();
+  if (!URSA_PLANTED_BUG(delete_at_start)) begin_ = last_tick_ + env_.options.garbage_age;
+}
+
+BlobJanitor::Hold::~Hold() {
+  Tx tx(janitor_.env_.commit);
+  for (const std::string& hash : hashes_) {
+    const auto it = janitor_.holds_.find(hash);
+    if (--it->second == 0) janitor_.holds_.erase(it);
+  }
+  janitor_.Touch(tx, hashes_);
+}
+
+std::unique_ptr<BlobJanitor::Hold> BlobJanitor::TryHold(std::vector<std::string> hashes, std::function<void()> again) {
+  Tx tx(env_.commit);
+  for (const std::string& hash : hashes) {
+    if (!IsDeleting(hash) || URSA_PLANTED_BUG(store_what_is_deleted)) continue;
+    waiters_.push_back(std::move(again));
+    return nullptr;
+  }
+  for (const std::string& hash : hashes) ++holds_[hash];
+  return std::unique_ptr<Hold>(new Hold(this, std::move(hashes)));
+}
+
 void BlobJanitor::Tick(Tx& tx) {
-  if (!deleting_.empty()) return;
-  const absl::Time due = env_.clock->Now() - env_.options.garbage_age;
+  const absl::Time now = env_.clock->Now();
+  // This process stood still: what agents brought before that, they may only now come to name.
+  if (now - std::exchange(last_tick_, now) > env_.options.garbage_age / 4) begin_ = now + env_.options.garbage_age;
+  if (!deleting_.empty() || now < begin_) return;
+  const absl::Time due = now - env_.options.garbage_age;
   std::vector<std::string> hashes;
   Mutation mutation;
   for (const auto& [hash, record] : tx.state().All<records::GarbageRecord>()) {
     if (hashes.size() == kDeletionsMax) break;
     const auto touched = touched_.find(hash);
     if (FromTimestamp(record.time()) > due || (touched != touched_.end() && touched->second > due)) continue;
+    if (holds_.count(hash) > 0) continue;
     if (touched != touched_.end()) touched_.erase(touched);
-    if (tx.state().NumReferences(hash) > 0) {
+    if (tx.state().NumReferences(hash) > 0 && !URSA_PLANTED_BUG(delete_what_is_needed)) {
       mutation.Delete<records::GarbageRecord>(hash);
     } else {
       hashes.push_back(hash);
@@ -55,6 +85,7 @@ void BlobJanitor::Tick(Tx& tx) {
         URSA_LOG(WARNING) << "blobs: could not delete " << hashes.size() << ": " << num_bytes.status();
       Tx done(env_.commit);
       deleting_.clear();
+      for (std::function<void()>& again : std::exchange(waiters_, {})) env_.executor->Run(std::move(again));
       if (!num_bytes.ok()) return;
       Mutation forget;
       for (const std::string& hash : hashes) forget.Delete<records::GarbageRecord>(hash);

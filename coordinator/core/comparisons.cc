@@ -104,7 +104,7 @@ void Evaluations::AdvanceComparison(int64_t id) {
     plan = MakePlan(tx, {record.comparison().candidate(), record.comparison().baseline()},
                     record.comparison().dataset(), record.comparison().split());
   }
-  std::string examples_hash;                                // of what the first model that lacks something lacks
+  IdList missing_ids;                                       // of what the first model that lacks something lacks
   const records::ModelVersionRecord* incomplete = nullptr;  // that model
   int64_t num_known = 0;
   absl::StatusOr<v1::Comparison> computed = [&]() -> absl::StatusOr<v1::Comparison> {
@@ -120,7 +120,8 @@ void Evaluations::AdvanceComparison(int64_t id) {
         return absl::InternalError(absl::StrCat(missing.size(), " predictions of ", model.version().name(),
                                                 " are missing after the task that should have made them"));
       }
-      URSA_ASSIGN_OR_RETURN(examples_hash, StoreIds(missing));
+      URSA_RETURN_IF_ERROR(StoreIds(
+          missing, [this, id] { AdvanceComparison(id); }, &missing_ids));
       incomplete = &model;
     }
     if (incomplete != nullptr) return v1::Comparison();
@@ -130,6 +131,7 @@ void Evaluations::AdvanceComparison(int64_t id) {
     return ComputeComparison(candidate, baseline, record.gates());
   }();
 
+  if (missing_ids.is_delayed) return;
   Tx tx(env_.commit);
   if (!computed.ok()) return FailComparison(tx, id, computed.status());
   record.set_num_known(num_known);
@@ -137,7 +139,7 @@ void Evaluations::AdvanceComparison(int64_t id) {
     record.add_planned_artifacts(incomplete->version().artifact_hash());
     records::AuxTaskRecord task;
     task.set_comparison_id(id);
-    record.set_aux_task_id(AddTask(tx, *incomplete, examples_hash, std::move(task)));
+    record.set_aux_task_id(AddTask(tx, *incomplete, missing_ids.hash, std::move(task)));
   } else {
     // What the join says, under the names that were given at the start.
     v1::Comparison done = *std::move(computed);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "coordinator/core/failpoints.h"
 #include "coordinator/state/task_name.h"
@@ -54,8 +55,8 @@ Coordinator::Coordinator(Environment env)
       aux_tasks_(&env_, &workers_, &scheduler_, MakeAuxOwner()),
       trials_(&env_),
       experiments_(&env_, &scheduler_, &doctor_, &trials_),
-      imports_(&env_, &aux_tasks_),
-      evaluations_(&env_, &aux_tasks_),
+      imports_(&env_, &aux_tasks_, &janitor_),
+      evaluations_(&env_, &aux_tasks_, &janitor_),
       registry_(&env_),
       predictions_(&env_, &workers_, &aux_tasks_) {
   env_.commit->SetSettle([this](Tx& tx, const Changes& changes) { Settle(tx, changes); });
@@ -91,6 +92,7 @@ void Coordinator::Restore() {
   Tx tx(env_.commit);
   workers_.Restore(tx);
   scheduler_.Restore(tx);
+  janitor_.Restore(tx);
   predictions_.Restore(tx);
   imports_.Restore(tx);
   evaluations_.Restore(tx);
@@ -165,8 +167,9 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
     } else {
       workers_.Heard(tx, worker_id);
       if (message.message_case() == Message::kHeartbeat) {
+        gangs_.OnHeartbeat(tx, worker_id, message.heartbeat());
+        aux_tasks_.OnHeartbeat(tx, worker_id, message.heartbeat());
         for (const auto& task : message.heartbeat().tasks()) {
-          gangs_.OnAlive(tx, worker_id, task);
           doctor_.OnStatus(tx, worker_id, task);
           predictions_.OnAlive(tx, task);
         }
@@ -200,6 +203,7 @@ void Coordinator::OnEvents(const std::shared_ptr<WorkerSession>& session, const 
   }
   worker::v1::ConnectResponse ack;
   ack.mutable_ack()->set_sequence(events.sequence());
+  if (URSA_PLANTED_BUG(ack_early)) session->Send(ack);
   workers_.Send(tx, worker_id, std::move(ack));
 }
 

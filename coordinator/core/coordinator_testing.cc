@@ -66,12 +66,13 @@ void Harness::Start() {
   Pump();
 }
 
-void Harness::Restart() {
+void Harness::Restart(absl::Duration downtime) {
   executor_ = ManualExecutor();
   coordinator_ = nullptr;
   commit_ = nullptr;
   blobs_ = nullptr;
   store_.Crash();
+  clock_.Advance(downtime);
   Start();
 }
 

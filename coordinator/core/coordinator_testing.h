@@ -76,6 +76,7 @@ class Harness {
   BlobStore& blobs() { return *blobs_; }
   MemoryKvStore& store() { return store_; }
   PredictionLedger& ledger() { return ledger_; }
+  FakeClock& clock() { return clock_; }
   Executor& executor() { return executor_; }
   CoordinatorOptions& options() { return options_; }
 
@@ -84,7 +85,7 @@ class Harness {
   // Lets time pass in steps of a heartbeat; `alive` are heard of at each.
   void Advance(absl::Duration time, const std::vector<FakeWorker*>& alive = {});
   // The coordinator dies; what it had not synced is lost; a new one starts. Workers have lost their streams.
-  void Restart();
+  void Restart(absl::Duration downtime = absl::ZeroDuration());
 
   void Connect(FakeWorker* worker);
   void Disconnect(FakeWorker* worker);

@@ -41,6 +41,7 @@ struct CoordinatorOptions {
   absl::Duration leaving_time = absl::Seconds(60);     // a worker that stops its tasks by itself gets none for so long
   absl::Duration stall_limit = absl::Minutes(10);      // a gang of which nothing moved for so long is restarted
   absl::Duration finish_time = absl::Seconds(20);      // for ranks to end after the work is done
+  absl::Duration unseen_time = absl::Seconds(5);       // before what never ran and is no longer wanted counts as gone
   absl::Duration prediction_idle = absl::Seconds(60);  // a prediction process stays warm for so long
   absl::Duration prediction_timeout = absl::Seconds(60);
   absl::Duration request_age_max = absl::Hours(24);      // after which a retry is a new request

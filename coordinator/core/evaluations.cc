@@ -101,10 +101,16 @@ void Evaluations::ScheduleAdvance(Tx& tx, bool is_comparison, int64_t id) {
   });
 }
 
-absl::StatusOr<std::string> Evaluations::StoreIds(const std::vector<std::string>& ids) const {
-  worker::v1::ExampleIds list;
-  for (const std::string& id : ids) list.add_ids(id);
-  return env_.blobs->Put(list.SerializeAsString());
+absl::Status Evaluations::StoreIds(const std::vector<std::string>& ids, std::function<void()> again,
+                                   IdList* list) const {
+  worker::v1::ExampleIds message;
+  for (const std::string& id : ids) message.add_ids(id);
+  const std::string bytes = message.SerializeAsString();
+  list->hold = janitor_.TryHold({Sha256Hex(bytes)}, std::move(again));
+  list->is_delayed = list->hold == nullptr;
+  if (list->is_delayed) return absl::OkStatus();
+  URSA_ASSIGN_OR_RETURN(list->hash, env_.blobs->Put(bytes));
+  return absl::OkStatus();
 }
 
 int64_t Evaluations::AddTask(Tx& tx, const records::ModelVersionRecord& model, const std::string& examples_hash,
@@ -143,7 +149,7 @@ void Evaluations::AdvanceEvaluation(int64_t id) {
     record = *found;
     plan = MakePlan(tx, {record.evaluation().model()}, record.evaluation().dataset(), record.evaluation().split());
   }
-  std::string examples_hash;  // of the list of what is missing, if there is any
+  IdList missing_ids;
   int64_t num_missing = 0;
   absl::StatusOr<v1::Evaluation> computed = [&]() -> absl::StatusOr<v1::Evaluation> {
     URSA_RETURN_IF_ERROR(plan.status());
@@ -157,7 +163,8 @@ void Evaluations::AdvanceEvaluation(int64_t id) {
                                                 " predictions are missing after the task that should have made them"));
       }
       num_missing = static_cast<int64_t>(missing.size());
-      URSA_ASSIGN_OR_RETURN(examples_hash, StoreIds(missing));
+      URSA_RETURN_IF_ERROR(StoreIds(
+          missing, [this, id] { AdvanceEvaluation(id); }, &missing_ids));
       failpoints::evaluation_list_stored.Pass();
       return v1::Evaluation();
     }
@@ -167,6 +174,7 @@ void Evaluations::AdvanceEvaluation(int64_t id) {
   }();
   if (computed.ok() && num_missing == 0) failpoints::evaluation_computed.Pass();
 
+  if (missing_ids.is_delayed) return;
   Tx tx(env_.commit);
   if (!computed.ok()) return FailEvaluation(tx, id, computed.status());
   v1::Evaluation* evaluation = record.mutable_evaluation();
@@ -175,7 +183,7 @@ void Evaluations::AdvanceEvaluation(int64_t id) {
     evaluation->set_new_predictions(num_missing);
     records::AuxTaskRecord task;
     task.set_evaluation_id(id);
-    record.set_aux_task_id(AddTask(tx, plan->models[0], examples_hash, std::move(task)));
+    record.set_aux_task_id(AddTask(tx, plan->models[0], missing_ids.hash, std::move(task)));
   } else {
     evaluation->set_state(v1::Evaluation::STATE_COMPLETED);
     evaluation->set_num_examples(computed->num_examples());

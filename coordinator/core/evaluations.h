@@ -3,12 +3,15 @@
 #define URSA_COORDINATOR_CORE_EVALUATIONS_H_
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/aux_tasks.h"
+#include "coordinator/core/blob_janitor.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/ledger_join.h"
 #include "coordinator/core/requests.h"
@@ -28,7 +31,8 @@ namespace ursa {
 // arithmetic belong to the executor; methods with a transaction are guarded by the coordinator's lock.
 class Evaluations {
  public:
-  Evaluations(const Environment* env, AuxTasks* aux_tasks) : env_(*env), aux_tasks_(*aux_tasks) {}
+  Evaluations(const Environment* env, AuxTasks* aux_tasks, BlobJanitor* janitor)
+      : env_(*env), aux_tasks_(*aux_tasks), janitor_(*janitor) {}
 
   void CreateEvaluation(const RequestKey& key, const v1::CreateEvaluationRequest& request, Done<v1::Evaluation> done);
   absl::StatusOr<v1::Evaluation> GetEvaluation(const Tx& tx, const std::string& name) const;
@@ -56,8 +60,15 @@ class Evaluations {
   void ScheduleAdvance(Tx& tx, bool is_comparison, int64_t id);
   void AdvanceEvaluation(int64_t id);
   void AdvanceComparison(int64_t id);
-  // Stores the list of examples that a task is to predict, and adds the task; returns its number.
-  absl::StatusOr<std::string> StoreIds(const std::vector<std::string>& ids) const;
+  // A list of examples that a task is to predict, as a blob; kept until a task refers to it.
+  struct IdList {
+    std::string hash;
+    std::unique_ptr<BlobJanitor::Hold> hold;
+    bool is_delayed = false;  // an equal list is being deleted just now: all is to be done again afterwards
+  };
+  // `again` is called when what delays it is over.
+  absl::Status StoreIds(const std::vector<std::string>& ids, std::function<void()> again, IdList* list) const;
+  // Adds the task that predicts them; returns its number.
   int64_t AddTask(Tx& tx, const records::ModelVersionRecord& model, const std::string& examples_hash,
                   records::AuxTaskRecord task);
   void FailEvaluation(Tx& tx, int64_t id, const absl::Status& status);
@@ -65,6 +76,7 @@ class Evaluations {
 
   const Environment& env_;
   AuxTasks& aux_tasks_;
+  BlobJanitor& janitor_;
 };
 
 // A model version as tasks need it.

@@ -81,6 +81,7 @@ void Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& plac
   for (int32_t r = 0; r < gang->ranks_size(); ++r) {
     records::Rank* rank = gang->mutable_ranks(r);
     if (rank->gone()) {
+      seen_.erase({id, ProcessEpoch(*gang, r), r});
       rank->Clear();
       rank->set_worker_id(place->worker_id);
       rank->set_slot(place->slot);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "coordinator/core/checkpoints.h"
 #include "coordinator/core/failure_policy.h"
 #include "coordinator/core/trials.h"
@@ -47,7 +48,7 @@ void OnExited(const worker::v1::TaskExited& exited, records::Rank* rank) {
 
 void Gangs::Start(Tx& tx, const TrialId& id, const GangStart& start) {
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
-  trial.set_epoch(trial.epoch() + 1);
+  if (!URSA_PLANTED_BUG(reuse_epoch) || trial.epoch() == 0) trial.set_epoch(trial.epoch() + 1);
   records::Gang* gang = trial.mutable_gang();
   gang->set_epoch(trial.epoch());
   gang->set_until_epoch(trial.until_epoch());
@@ -113,12 +114,14 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
   const auto id = ParseTaskName(stamped.task_id());
   const auto* found = id ? tx.state().Find<records::TrialRecord>(*id) : nullptr;
   const int32_t rank = stamped.rank();
-  if (found == nullptr || !found->has_gang() || rank < 0 || rank >= found->gang().ranks_size() ||
-      ProcessEpoch(found->gang(), rank) != stamped.epoch() || found->gang().ranks(rank).worker_id() != worker_id ||
-      found->gang().ranks(rank).gone()) {
+  const bool is_known = found != nullptr && found->has_gang() && rank >= 0 && rank < found->gang().ranks_size();
+  const bool is_stale = is_known && ProcessEpoch(found->gang(), rank) != stamped.epoch();
+  if (!is_known || (is_stale && !URSA_PLANTED_BUG(drop_fencing)) ||
+      found->gang().ranks(rank).worker_id() != worker_id || found->gang().ranks(rank).gone()) {
     ++num_refused_;
     return false;
   }
+  seen_.insert({*id, ProcessEpoch(found->gang(), rank), rank});
   const worker::v1::TaskEvent& event = stamped.event();
   switch (event.event_case()) {
     case worker::v1::TaskEvent::kProgress:
@@ -147,7 +150,7 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
       if (event.has_checkpoint()) {
         OnCheckpoint(tx, rank, event.checkpoint(), missing_blobs, &trial);
       } else if (event.has_finished()) {
-        OnFinished(worker_id, rank, event.finished(), &trial);
+        OnFinished(rank, event.finished(), &trial);
       } else {
         OnExited(event.exited(), trial.mutable_gang()->mutable_ranks(rank));
       }
@@ -162,14 +165,17 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
   return true;
 }
 
-void Gangs::OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFinished& finished,
-                       records::TrialRecord* trial) {
+void Gangs::OnFinished(int32_t rank, const worker::v1::TaskFinished& finished, records::TrialRecord* trial) {
   records::Rank* record = trial->mutable_gang()->mutable_ranks(rank);
   record->set_outcome(finished.outcome());
   record->set_reason(finished.reason());
   record->set_cause(finished.cause());
+  if (URSA_PLANTED_BUG(release_early)) record->set_gone(true);
   if (finished.outcome() == Outcome::OUTCOME_STOPPED && trial->gang().phase() == records::Gang::PHASE_RUNNING) {
-    workers_.SetLeaving(worker_id);
+    // Nobody asked for it: a worker is about to end. Which one, the ranks cannot tell, they stop together.
+    std::set<int64_t> worker_ids;
+    for (const records::Rank& other : trial->gang().ranks()) worker_ids.insert(other.worker_id());
+    workers_.SetLeaving(worker_ids);
   }
 }
 
@@ -191,18 +197,52 @@ void Gangs::OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v
 void Gangs::OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status) {
   const auto id = ParseTaskName(status.task_id());
   const auto* found = id ? tx.state().Find<records::TrialRecord>(*id) : nullptr;
-  if (found == nullptr || !found->has_gang() || found->gang().epoch() != status.epoch() ||
-      found->gang().has_started()) {
-    return;  // a gang that was re-formed has started long ago
-  }
-  const auto& ranks = found->gang().ranks();
-  if (std::none_of(ranks.begin(), ranks.end(),
-                   [worker_id](const records::Rank& rank) { return rank.worker_id() == worker_id; })) {
+  const int32_t rank = status.rank();
+  if (found == nullptr || !found->has_gang() || rank < 0 || rank >= found->gang().ranks_size() ||
+      ProcessEpoch(found->gang(), rank) != status.epoch() || found->gang().ranks(rank).worker_id() != worker_id) {
     return;
   }
+  seen_.insert({*id, status.epoch(), rank});
+  if (found->gang().has_started()) return;  // one that was re-formed has started long ago
   records::TrialRecord trial = *found;
   trial.mutable_gang()->set_has_started(true);
   tx.Put(std::move(trial));
+}
+
+bool Gangs::IsUnseen(const TrialId& id, const records::Gang& gang, int32_t rank, int64_t worker_id) const {
+  return gang.ranks(rank).worker_id() == worker_id && !gang.ranks(rank).gone() &&
+         !seen_.contains({id, ProcessEpoch(gang, rank), rank});
+}
+
+void Gangs::OnHeartbeat(Tx& tx, int64_t worker_id, const worker::v1::Heartbeat& heartbeat) {
+  for (const worker::v1::TaskStatus& status : heartbeat.tasks()) OnAlive(tx, worker_id, status);
+  // An order, and that it is withdrawn, arrive in this order on one stream, and a new stream begins with all orders.
+  if (URSA_PLANTED_BUG(wait_for_the_unseen)) return;
+  const absl::Time due = env_.clock->Now() - env_.options.unseen_time;
+  if (workers_.ConnectedSince(worker_id) > due) return;
+  std::vector<TrialId> overdue;
+  for (const TrialId& id : tx.state().LoadOf(worker_id).trials) {
+    const records::Gang& gang = tx.state().Find<records::TrialRecord>(id)->gang();
+    if (gang.phase() != records::Gang::PHASE_ENDING || FromTimestamp(gang.phase_time()) > due) continue;
+    for (int32_t r = 0; r < gang.ranks_size(); ++r) {
+      if (!IsUnseen(id, gang, r, worker_id)) continue;
+      overdue.push_back(id);
+      break;
+    }
+  }
+  for (const TrialId& id : overdue) {
+    records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+    for (int32_t r = 0; r < trial.gang().ranks_size(); ++r) {
+      if (!IsUnseen(id, trial.gang(), r, worker_id)) continue;
+      records::Rank* rank = trial.mutable_gang()->mutable_ranks(r);
+      rank->set_gone(true);
+      rank->set_reason("never started: it was withdrawn before");
+      URSA_LOG(INFO) << "task=" << TaskName(id) << " epoch=" << trial.epoch() << " rank=" << r
+                     << " never started, counts as gone";
+    }
+    Review(tx, &trial);
+    tx.Put(std::move(trial));
+  }
 }
 
 void Gangs::OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress& progress) {
@@ -248,7 +288,8 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
       Fail(trial, r, absl::StrCat("rank ", r, ": ", rank.reason()));
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
       SetPhase(env_, records::Gang::PHASE_STOPPING, gang);
-    } else if (r == 0 && (outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED)) {
+    } else if ((r == 0 || URSA_PLANTED_BUG(any_rank_completes)) &&
+               (outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED)) {
       OnDone(tx, r, outcome == Outcome::OUTCOME_COMPLETED, trial);
     }
   }
@@ -280,6 +321,7 @@ void Gangs::OnDone(const Tx& tx, int32_t rank, bool is_trained, records::TrialRe
 
 void Gangs::Conclude(Tx& tx, records::TrialRecord* trial) {
   const records::Gang gang = trial->gang();
+  for (int32_t r = 0; r < gang.ranks_size(); ++r) seen_.erase({IdOf(*trial), ProcessEpoch(gang, r), r});
   trial->clear_gang();
   if (HasEnded(trial->state()) || gang.done()) return;
   const bool pauses = Trials::Pauses(tx, *trial);
@@ -336,13 +378,14 @@ void Gangs::Remedy(Tx& tx, const records::Gang& gang, records::TrialRecord* tria
                           "), at last: ", why),
              trial);
   } else {
-    trial->set_restarts(trial->restarts() + 1);
+    if (!URSA_PLANTED_BUG(forget_restarts)) trial->set_restarts(trial->restarts() + 1);
     SetTrialState(State_::STATE_QUEUED,
                   absl::StrCat("restart ", trial->restarts(), " of at most ", max_restarts, " after: ", why), trial);
   }
 }
 
 void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
+  if (URSA_PLANTED_BUG(keep_lost_ranks)) return;
   const std::set<TrialId> trials = tx.state().LoadOf(worker_id).trials;
   for (const TrialId& id : trials) {
     records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);

@@ -6,8 +6,10 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/workers.h"
@@ -47,8 +49,9 @@ class Gangs {
   bool OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& event,
                const std::set<std::string>& missing_blobs);
 
-  // The ranks of this epoch are known to have started.
-  void OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status);
+  // What a worker says lives there. A rank that is no longer wanted and that nobody has heard of, ever, counts as gone
+  // after a while: its order was withdrawn before the agent saw it, so nothing will be said of its end.
+  void OnHeartbeat(Tx& tx, int64_t worker_id, const worker::v1::Heartbeat& heartbeat);
 
   void OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why);
 
@@ -87,13 +90,15 @@ class Gangs {
   int64_t num_refused() const { return num_refused_; }
 
  private:
+  // The ranks of this epoch are known to have started.
+  void OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status);
+  bool IsUnseen(const TrialId& id, const records::Gang& gang, int32_t rank, int64_t worker_id) const;
   void OnMetrics(Tx& tx, const records::TrialRecord& trial, const worker::v1::MetricPoints& metrics);
   void OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log);
   void OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress& progress);
   void OnCheckpoint(Tx& tx, int32_t rank, const worker::v1::CheckpointSaved& saved,
                     const std::set<std::string>& missing_blobs, records::TrialRecord* trial);
-  void OnFinished(int64_t worker_id, int32_t rank, const worker::v1::TaskFinished& finished,
-                  records::TrialRecord* trial);
+  void OnFinished(int32_t rank, const worker::v1::TaskFinished& finished, records::TrialRecord* trial);
   void OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v1::LostGroup& lost);
   // Looks at what the ranks have said, moves the gang on, and ends it when all ranks are gone.
   void Review(Tx& tx, records::TrialRecord* trial);
@@ -109,6 +114,9 @@ class Gangs {
 
   const Environment& env_;
   Workers& workers_;
+  // Processes of present gangs that have been heard of since this process began, by trial, epoch and rank. What has
+  // been heard of will be heard to end: its agent keeps that until it is acknowledged.
+  absl::flat_hash_set<std::tuple<TrialId, int64_t, int32_t>> seen_;
   int64_t num_refused_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "coordinator/core/imports.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -73,6 +74,10 @@ absl::Status Imports::CheckBlobs(const v1::CandidateList& list) const {
 }
 
 void Imports::Start(const RequestKey& key, const v1::ImportDatasetRequest& request, Done<v1::Import> done) {
+  // Until the import's record refers to the list.
+  const auto hold =
+      janitor_.TryHold({request.candidates_hash()}, [this, key, request, done] { Start(key, request, done); });
+  if (hold == nullptr) return;
   const absl::StatusOr<int64_t> num_candidates = [&]() -> absl::StatusOr<int64_t> {
     URSA_RETURN_IF_ERROR(CheckName("dataset", request.dataset()));
     URSA_RETURN_IF_ERROR(ParseSplitRule(request.split()).status());
@@ -227,8 +232,15 @@ void Imports::Finish(int64_t import_id) {
     }
   }
   const absl::StatusOr<BuiltManifest> built = Build(record, parts);
-  const absl::StatusOr<std::string> blob =
-      built.ok() ? env_.blobs->Put(built->manifest.SerializeAsString()) : built.status();
+  std::unique_ptr<BlobJanitor::Hold> hold;  // until a version refers to its manifest
+  const absl::StatusOr<std::string> blob = [&]() -> absl::StatusOr<std::string> {
+    URSA_RETURN_IF_ERROR(built.status());
+    const std::string bytes = built->manifest.SerializeAsString();
+    hold = janitor_.TryHold({Sha256Hex(bytes)}, [this, import_id] { Finish(import_id); });
+    if (hold == nullptr) return std::string();
+    return env_.blobs->Put(bytes);
+  }();
+  if (built.ok() && hold == nullptr) return;
   failpoints::import_manifest_stored.Pass();
 
   Tx tx(env_.commit);

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/aux_tasks.h"
+#include "coordinator/core/blob_janitor.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/requests.h"
 #include "experiments/manifest.h"
@@ -26,7 +27,8 @@ namespace ursa {
 // lock.
 class Imports {
  public:
-  Imports(const Environment* env, AuxTasks* aux_tasks) : env_(*env), aux_tasks_(*aux_tasks) {}
+  Imports(const Environment* env, AuxTasks* aux_tasks, BlobJanitor* janitor)
+      : env_(*env), aux_tasks_(*aux_tasks), janitor_(*janitor) {}
 
   void Start(const RequestKey& key, const v1::ImportDatasetRequest& request, Done<v1::Import> done);
   absl::StatusOr<v1::Import> Get(const Tx& tx, const std::string& name) const;
@@ -61,6 +63,7 @@ class Imports {
 
   const Environment& env_;
   AuxTasks& aux_tasks_;
+  BlobJanitor& janitor_;
 };
 
 // A stored manifest. On the executor. Errors: those of BlobStore, DATA_LOSS.

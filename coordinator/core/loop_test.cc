@@ -122,6 +122,22 @@ class LoopTest : public ::testing::Test {
   FakeWorker worker_;
 };
 
+TEST_F(LoopTest, AnEndedTaskThatItsWorkerDoesNotHaveFreesItsPlace) {
+  ASSERT_TRUE(harness_.StartImport("bears", {"black", "grizzly"}).ok());
+  harness_.ReportIngest(&worker_, "a1", 1, 2);
+  ASSERT_TRUE(harness_.StartImport("more", {"black", "grizzly"}).ok());
+  worker::v1::TaskEvent event;
+  for (int i = 0; i < 2; ++i) event.mutable_ingest()->add_verdicts();
+  harness_.Report(&worker_, "a2", 1, 0, std::move(event));
+  harness_.Finish(&worker_, "a2", 1, 0, Outcome::OUTCOME_COMPLETED);
+  ASSERT_TRUE(harness_.StartImport("most", {"black", "grizzly"}).ok());
+  harness_.Beat(&worker_, "a2", 1);
+  harness_.Advance(absl::Seconds(4), {&worker_});
+  EXPECT_EQ(worker_.FindOrder("a3"), nullptr);  // one at a time
+  harness_.Advance(absl::Seconds(2), {&worker_});
+  EXPECT_NE(worker_.FindOrder("a3"), nullptr);
+}
+
 TEST_F(LoopTest, EqualContentIsTheSameVersion) {
   const v1::DatasetVersion first = harness_.MakeDataset(&worker_, "bears");
   EXPECT_EQ(first.name(), "datasets/bears/versions/1");

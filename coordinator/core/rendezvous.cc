@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "absl/strings/str_cat.h"
+#include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "coordinator/state/task_name.h"
 
@@ -113,7 +114,7 @@ void Rendezvous::Run(Tx& tx, const TrialId& trial, int64_t epoch, CallName call,
   }
   if (request.operation() != Request::OPERATION_GET && request.operation() != Request::OPERATION_WAIT) {
     const auto given = store.answers.find(call);
-    if (given != store.answers.end()) return answer(tx, given->second);
+    if (given != store.answers.end() && !URSA_PLANTED_BUG(count_twice)) return answer(tx, given->second);
     const absl::StatusOr<worker::v1::StoreResponse> response = RunNow(request, &store);
     const bool repeats_badly = request.operation() == Request::OPERATION_ADD ||
                                request.operation() == Request::OPERATION_COMPARE_SET ||

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
+#include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/core/pool_offer.h"
@@ -77,7 +78,9 @@ void Scheduler::Restore(Tx& tx) {
   const State& state = tx.state();
   view_.SetTime(env_.clock->Now());
   for (const auto& [id, worker] : state.All<records::WorkerRecord>()) SyncWorker(tx, id);
-  for (const TrialId& id : state.gangs()) SyncTrial(tx, id);
+  if (!URSA_PLANTED_BUG(forget_places)) {
+    for (const TrialId& id : state.gangs()) SyncTrial(tx, id);
+  }
   for (const auto& [id, task] : state.All<records::AuxTaskRecord>()) SyncAuxTask(tx, id);
   for (const auto& [key, usage] : state.All<records::UsageRecord>()) {
     view_.SetUse(

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "coordinator/core/gangs.h"
 #include "coordinator/state/task_name.h"
 #include "experiments/resource_names.h"
@@ -105,7 +106,8 @@ void EndTrial(const Environment& env, v1::Experiment::State state, std::string r
 
 bool Trials::Pauses(const Tx& tx, const records::TrialRecord& trial) {
   return tx.state().Find<records::ExperimentRecord>(trial.experiment_id())->wanted() ==
-         records::ExperimentRecord::WANTED_PAUSE;
+             records::ExperimentRecord::WANTED_PAUSE &&
+         !URSA_PLANTED_BUG(ignore_pause);
 }
 
 records::TrialRecord Trials::MakeTrial(Tx& tx, const records::ExperimentRecord& experiment,

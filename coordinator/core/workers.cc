@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "coordinator/core/failure_policy.h"
 #include "coordinator/core/paging.h"
@@ -24,8 +25,9 @@ std::string Name(int64_t worker_id) { return WorkerId(worker_id).ToString(); }
 }  // namespace
 
 void Workers::Restore(Tx& tx) {
+  last_tick_ = env_.clock->Now();
   for (const auto& [id, record] : tx.state().All<records::WorkerRecord>()) {
-    leases_[id].last_heard = env_.clock->Now();
+    leases_[id].last_heard = URSA_PLANTED_BUG(forget_leases) ? absl::UnixEpoch() : env_.clock->Now();
   }
 }
 
@@ -74,8 +76,11 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   records::WorkerRecord record;
   if (known != nullptr) {
     record = *known;
-    Lease& lease = leases_[record.id()];
-    if (lease.session != nullptr && record.incarnation() != hello.incarnation()) {
+    // A session that is half open may outlive its lease: then the machine was started anew.
+    const Lease& lease = leases_[record.id()];
+    const bool is_alive =
+        lease.session != nullptr && !record.lost() && env_.clock->Now() - lease.last_heard < env_.options.lease;
+    if (is_alive && record.incarnation() != hello.incarnation()) {
       return absl::FailedPreconditionError(
           absl::StrCat("worker ", Name(record.id()), ": another agent is connected as it and alive"));
     }
@@ -85,6 +90,7 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   const int64_t id = record.id();
   if (known != nullptr && record.incarnation() != hello.incarnation()) {
     on_gone_(tx, id, absl::StrCat("worker ", Name(id), " was started anew"));
+    OnLeft(tx, id);
     Lease& lease = leases_[id];
     lease.last_sequence = 0;
     lease.leaving_until = absl::InfinitePast();
@@ -112,7 +118,7 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
     tx.AfterDurable([old = lease.session] { old->Close(absl::AbortedError("stream: a newer one took its place")); });
   }
   lease.session = session;
-  lease.last_heard = env_.clock->Now();
+  lease.last_heard = lease.connected_since = env_.clock->Now();
   lease.sent_orders.clear();
   usability_changes_.insert(id);
   sessions_[session.get()] = id;
@@ -131,12 +137,13 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   return absl::OkStatus();
 }
 
-void Workers::Disconnected(Tx&, const WorkerSession* session) {
+void Workers::Disconnected(Tx& tx, const WorkerSession* session) {
   const auto it = sessions_.find(session);
   if (it == sessions_.end()) return;
   const auto lease = leases_.find(it->second);
   if (lease != leases_.end() && lease->second.session.get() == session) lease->second.session = nullptr;
   usability_changes_.insert(it->second);
+  OnLeft(tx, it->second);
   sessions_.erase(it);
 }
 
@@ -162,10 +169,30 @@ bool Workers::IsNewSequence(int64_t worker_id, int64_t sequence) {
   return true;
 }
 
-void Workers::SetLeaving(int64_t worker_id) {
-  leases_[worker_id].leaving_until = env_.clock->Now() + env_.options.leaving_time;
-  leases_[worker_id].is_leaving = true;
-  usability_changes_.insert(worker_id);
+void Workers::SetLeaving(const std::set<int64_t>& worker_ids) {
+  for (const int64_t id : worker_ids) {
+    Lease& lease = leases_[id];
+    lease.leaving_until = env_.clock->Now() + env_.options.leaving_time;
+    lease.is_leaving = true;
+    lease.leaving_with = worker_ids;
+    usability_changes_.insert(id);
+  }
+}
+
+void Workers::OnLeft(Tx& tx, int64_t worker_id) {
+  const std::set<int64_t> others = std::exchange(leases_[worker_id].leaving_with, {});
+  if (!leases_[worker_id].is_leaving) return;
+  for (const int64_t id : others) {
+    if (id == worker_id) continue;
+    const auto it = leases_.find(id);
+    // It may be about to end for another reason, of a later time.
+    if (it == leases_.end() || it->second.leaving_with != others) continue;
+    it->second.leaving_until = absl::InfinitePast();
+    it->second.is_leaving = false;
+    it->second.leaving_with.clear();
+    usability_changes_.insert(id);
+    tx.RequestSettle();
+  }
 }
 
 void Workers::Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse message) {
@@ -187,12 +214,17 @@ void Workers::SyncOrders(Tx& tx, const std::set<int64_t>& worker_ids) {
   }
 }
 
+absl::Time Workers::ConnectedSince(int64_t worker_id) const {
+  const auto it = leases_.find(worker_id);
+  return it == leases_.end() || it->second.session == nullptr ? absl::InfiniteFuture() : it->second.connected_since;
+}
+
 bool Workers::IsUsable(const Tx& tx, int64_t worker_id) const {
   const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);
   const auto lease = leases_.find(worker_id);
-  return record != nullptr && lease != leases_.end() && !record->lost() && !record->drained() &&
-         record->set_aside().empty() && lease->second.session != nullptr &&
-         lease->second.leaving_until <= env_.clock->Now();
+  return record != nullptr && lease != leases_.end() && !record->lost() &&
+         (!record->drained() || URSA_PLANTED_BUG(use_drained)) && record->set_aside().empty() &&
+         lease->second.session != nullptr && lease->second.leaving_until <= env_.clock->Now();
 }
 
 std::vector<const records::WorkerRecord*> Workers::UsableWorkers(const Tx& tx) const {
@@ -227,6 +259,13 @@ std::set<int64_t> Workers::TakeUsabilityChanges() { return std::exchange(usabili
 
 void Workers::Tick(Tx& tx) {
   const absl::Time now = env_.clock->Now();
+  // This process stood still, and so what it is to hear waits for it: as after a restart, every lease has a full term.
+  if (now - std::exchange(last_tick_, now) > env_.options.lease / 2 && !URSA_PLANTED_BUG(blame_for_own_pause)) {
+    for (auto& [id, lease] : leases_) {
+      const auto* record = tx.state().Find<records::WorkerRecord>(id);
+      if (record != nullptr && !record->lost()) lease.last_heard = now;
+    }
+  }
   for (auto& [id, lease] : leases_) {
     if (!lease.is_leaving || lease.leaving_until > now) continue;
     lease.is_leaving = false;
@@ -235,10 +274,14 @@ void Workers::Tick(Tx& tx) {
   }
   std::vector<int64_t> lost;
   std::vector<int64_t> forgotten;
-  for (const auto& [id, record] : tx.state().All<records::WorkerRecord>()) {
-    const absl::Duration silence = now - leases_[id].last_heard;
-    if (!record.lost() && silence >= env_.options.lease) lost.push_back(id);
-    if (record.lost() && now - FromTimestamp(record.last_seen_time()) >= env_.options.lost_worker_age_max) {
+  const absl::Duration term = env_.options.lease / (URSA_PLANTED_BUG(short_lease) ? 4 : 1);
+  for (const auto& [id, lease] : leases_) {
+    if (now - lease.last_heard < term) continue;
+    const auto* record = tx.state().Find<records::WorkerRecord>(id);
+    if (record == nullptr) continue;
+    if (!record->lost()) {
+      lost.push_back(id);
+    } else if (now - FromTimestamp(record->last_seen_time()) >= env_.options.lost_worker_age_max) {
       forgotten.push_back(id);
     }
   }

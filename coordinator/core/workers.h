@@ -37,7 +37,8 @@ class WorkerSession {
 //   1 Hello without an id: gets one       2 nothing heard for a lease: what ran there is gone
 //   3 Hello with its id; a new incarnation says that what the earlier one ran is gone, the same one goes on
 //
-// A broken stream alone is no loss: the agent has a lease to come back. After a restart every lease has a full term.
+// A broken stream alone is no loss: the agent has a lease to come back. After a restart every lease has a full term,
+// and likewise when the coordinator stood still.
 class Workers {
  public:
   // Told when all that ran on a worker is gone.
@@ -65,8 +66,9 @@ class Workers {
   // never the last usable one of its pool and kind.
   void Strike(Tx& tx, int64_t worker_id, const TrialId& trial, worker::v1::TaskFinished::Cause cause,
               const std::string& reason);
-  // It stops tasks by itself: it is about to end, and gets no new ones for a while.
-  void SetLeaving(int64_t worker_id);
+  // One of these is about to end: it has stopped its tasks by itself, and so the ranks of a gang on all of them. They
+  // get no new tasks for a while; when one of them is gone, it was that one, and the others are usable again.
+  void SetLeaving(const std::set<int64_t>& worker_ids);
 
   // Sends when all that this transaction did is durable; dropped if the worker has no stream.
   void Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse message);
@@ -78,6 +80,8 @@ class Workers {
     const auto it = leases_.find(worker_id);
     return it != leases_.end() && it->second.session != nullptr;
   }
+  // Since when it has the stream that it has now; InfiniteFuture while it has none.
+  absl::Time ConnectedSince(int64_t worker_id) const;
   // May be given new tasks: alive, connected, neither drained, leaving nor set aside.
   bool IsUsable(const Tx& tx, int64_t worker_id) const;
   std::vector<const records::WorkerRecord*> UsableWorkers(const Tx& tx) const;
@@ -99,12 +103,16 @@ class Workers {
   struct Lease {
     absl::Time last_heard;
     std::shared_ptr<WorkerSession> session;  // null while there is no stream
+    absl::Time connected_since;              // of `session`
     int64_t last_sequence = 0;               // of events in this incarnation
     std::string sent_orders;                 // the last desired state sent on this stream, serialized
     absl::Time leaving_until = absl::InfinitePast();
-    bool is_leaving = false;  // leaving_until has not been seen to pass
+    bool is_leaving = false;         // leaving_until has not been seen to pass
+    std::set<int64_t> leaving_with;  // the others, of which one may be the one that ends
   };
 
+  // A worker that may have been about to end is gone.
+  void OnLeft(Tx& tx, int64_t worker_id);
   absl::Status CheckHello(const Tx& tx, const worker::v1::Hello& hello) const;
   absl::StatusOr<records::WorkerRecord> FindByName(const Tx& tx, const std::string& name) const;
 
@@ -112,6 +120,7 @@ class Workers {
   const OnGone on_gone_;
   const AddOrders add_orders_;
   std::map<int64_t, Lease> leases_;
+  absl::Time last_tick_;
   std::set<int64_t> usability_changes_;
   std::map<const WorkerSession*, int64_t> sessions_;
 };

@@ -63,6 +63,9 @@ class Upload {
     return absl::OkStatus();
   }
 
+  // Whether all that has come is stored.
+  bool is_at_rest() const { return batch_.empty() && writer_ == nullptr; }
+
   absl::StatusOr<v1::UploadBlobsResponse> Finish() {
     URSA_RETURN_IF_ERROR(StoreBatch());
     if (writer_ != nullptr) {
@@ -137,31 +140,37 @@ class UploadReactor : public grpc::ServerReadReactor<v1::UploadBlobsRequest> {
 
   void OnReadDone(bool ok) override {
     executor_.Run([this, ok] {
-      if (!ok) {
-        absl::StatusOr<v1::UploadBlobsResponse> result = upload_.Finish();
-        if (result.ok()) response_ = *std::move(result);
-        return Finish(ToGrpcStatus(result.status()));
-      }
-      if (!piece_.hash().empty()) {
-        Tx tx(coordinator_.env().commit);
-        coordinator_.janitor().Touch(tx, {piece_.hash()});
-      }
-      piece_received.Pass();
-      const absl::Status status = upload_.Add(std::move(piece_));
-      if (!status.ok()) return Finish(ToGrpcStatus(status));
-      piece_.Clear();
-      StartRead(&piece_);
+      if (ok) return Take();
+      absl::StatusOr<v1::UploadBlobsResponse> result = upload_.Finish();
+      if (result.ok()) response_ = *std::move(result);
+      Finish(ToGrpcStatus(result.status()));
     });
   }
 
   void OnDone() override { delete this; }
 
  private:
+  void Take() {
+    // What is being deleted just now is stored when that is over; what is stored stays long enough to be named.
+    if (!piece_.hash().empty()) {
+      auto hold = coordinator_.janitor().TryHold({piece_.hash()}, [this] { executor_.Run([this] { Take(); }); });
+      if (hold == nullptr) return;
+      holds_.push_back(std::move(hold));
+    }
+    piece_received.Pass();
+    const absl::Status status = upload_.Add(std::move(piece_));
+    if (upload_.is_at_rest()) holds_.clear();
+    if (!status.ok()) return Finish(ToGrpcStatus(status));
+    piece_.Clear();
+    StartRead(&piece_);
+  }
+
   Coordinator& coordinator_;
   Executor& executor_;
   v1::UploadBlobsResponse& response_;
   Upload upload_;
   v1::UploadBlobsRequest piece_;
+  std::vector<std::unique_ptr<BlobJanitor::Hold>> holds_;  // of what has come and is not yet stored
 };
 
 class BlobService : public v1::BlobService::CallbackService {

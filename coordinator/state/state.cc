@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "base/planted_bug.h"
 #include "coordinator/state/task_name.h"
 
 namespace ursa {
@@ -76,7 +77,7 @@ std::vector<records::AuditEventRecord> State::ChainAudit(Mutation* mutation) con
     records::AuditEventRecord row;
     row.set_sequence(payload.sequence());
     row.set_payload(Serialize(payload));
-    row.set_previous_hash(head.hash());
+    row.set_previous_hash(URSA_PLANTED_BUG(break_audit_chain) && row.sequence() % 10 == 0 ? NoHash() : head.hash());
     row.set_hash(AuditHash(head.hash(), row.payload()));
     head.set_sequence(row.sequence());
     head.set_hash(row.hash());
@@ -283,7 +284,7 @@ void State::IndexGang(const records::TrialRecord& trial, int sign, Changes* chan
       load.slots.emplace(rank.slot(), TaskName(id));
       load.trials.insert(id);
     } else {
-      load.slots.erase(rank.slot());
+      if (!URSA_PLANTED_BUG(keep_load)) load.slots.erase(rank.slot());
       load.trials.erase(id);
       DropLoadIfEmpty(rank.worker_id());
     }

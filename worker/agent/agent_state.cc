@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 
 namespace ursa {
 namespace {
@@ -45,7 +46,7 @@ void AgentState::OnStreamClosed(int64_t stream_id, const absl::Status& status, a
   phase_ = Phase::kWaiting;
   connect_at_ = now + backoff_.Next();
   heartbeat_at_ = welcome_by_ = absl::InfiniteFuture();
-  outbox_.OnDisconnected();
+  if (!URSA_PLANTED_BUG(never_send_again)) outbox_.OnDisconnected();
   for (auto& [call_id, call] : calls_) call.sent = false;
   // A wrong token at the first attempt is for a person to mend; later it may be a coordinator that is being replaced.
   if (!was_welcome_ && IsFinalRefusal(status)) {

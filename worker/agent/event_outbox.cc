@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/planted_bug.h"
+
 namespace ursa {
 
 using worker::v1::CheckpointSaved;
@@ -137,9 +139,10 @@ size_t EventOutbox::Fill(const ProcessKey& key, Queue* queue, size_t bytes, Task
   while (!queue->entries.empty() && bytes + moved < options_.message_bytes_aim) {
     const auto entry = queue->entries.begin();
     // An event may be as large as 3 MiB: it goes alone rather than over the receiver's limit.
-    if (entry->blob_phase != BlobPhase::kNone ||
+    if ((entry->blob_phase != BlobPhase::kNone && !URSA_PLANTED_BUG(report_before_upload)) ||
         (bytes + moved > 0 && bytes + moved + entry->bytes > 2 * options_.message_bytes_aim))
       break;
+    if (URSA_PLANTED_BUG(report_before_upload) && entry->blob_phase != BlobPhase::kNone) ReleaseBlobs(queue, entry);
     if (entry->event.has_log()) queue->log_bytes -= entry->bytes;
     if (entry->event.has_progress()) queue->progress.reset();
     moved += entry->bytes;
@@ -171,7 +174,9 @@ std::vector<TaskEvents> EventOutbox::TakeMessages() {
 }
 
 void EventOutbox::OnAck(int64_t sequence) {
-  while (!in_flight_.empty() && in_flight_.front().message.sequence() <= sequence && num_sent_ > 0) {
+  while (!in_flight_.empty() &&
+         (in_flight_.front().message.sequence() <= sequence || URSA_PLANTED_BUG(drop_what_is_in_flight)) &&
+         num_sent_ > 0) {
     num_bytes_ -= in_flight_.front().bytes;
     in_flight_.pop_front();
     --num_sent_;

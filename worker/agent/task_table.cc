@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/planted_bug.h"
 
 namespace ursa {
 
@@ -71,7 +72,7 @@ void TaskTable::ReconcileProcess(const ProcessKey& key, Process* process, absl::
   const TaskOrder* order = FindOrder(key);
   if (killing_all_) {
     kill("the agent ends", false);
-  } else if (order == nullptr && !process->finished) {
+  } else if (order == nullptr && !process->finished && !URSA_PLANTED_BUG(leave_orphans)) {
     kill("the coordinator does not want it", true);
   } else if (now >= process->kill_at) {
     kill(process->finished ? "it said it had finished, and did not end" : "it did not stop in time", false);
@@ -104,15 +105,15 @@ void TaskTable::StartMissing(const TaskOrder& order, std::vector<Action>* action
   const bool waits = UnwantedRuns(assignment.task_id());
   for (int i = 0; i < assignment.ranks_size(); ++i) {
     const ProcessKey key{assignment.task_id(), ProcessEpoch(assignment, i), assignment.ranks(i)};
-    if (history.started.count({key.epoch, key.rank}) > 0) continue;
+    if (history.started.count({key.epoch, key.rank}) > 0 || processes_.count(key) > 0) continue;
     if (!fault.empty()) {
       history.started.insert({key.epoch, key.rank});
       actions->push_back(Refuse{key, fault});
       continue;
     }
     const bool auxiliary = order.slots_size() == 0;
-    if (waits || (!auxiliary && SlotTaken(order.slots(i)))) continue;
-    history.started.insert({key.epoch, key.rank});
+    if ((waits || (!auxiliary && SlotTaken(order.slots(i)))) && !URSA_PLANTED_BUG(share_slots)) continue;
+    if (!URSA_PLANTED_BUG(start_again)) history.started.insert({key.epoch, key.rank});
     Process& process = processes_[key];
     process.group_epoch = assignment.epoch();
     Start start{key, assignment};
