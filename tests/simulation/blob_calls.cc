@@ -24,6 +24,9 @@ absl::StatusOr<std::vector<std::string>> FindMissingBlobs(SimCoordinator* coordi
   }
   URSA_ASSIGN_OR_RETURN(const std::vector<std::string> missing, coordinator->blobs().FindMissing(hashes));
   all.insert(missing.begin(), missing.end());
+  for (const std::string& hash : hashes) {
+    if (all.count(hash) == 0) coordinator->promises().OnBlobTold(hash);
+  }
   std::vector<std::string> in_order;
   for (const std::string& hash : hashes) {
     if (all.erase(hash) > 0) in_order.push_back(hash);
@@ -31,13 +34,15 @@ absl::StatusOr<std::vector<std::string>> FindMissingBlobs(SimCoordinator* coordi
   return in_order;
 }
 
-absl::Status UploadBlob(SimCoordinator* coordinator, const std::string& hash, const std::string& bytes) {
-  {
-    Tx tx(coordinator->coordinator().env().commit);
-    coordinator->coordinator().janitor().Touch(tx, {hash});
-  }
-  URSA_RETURN_IF_ERROR(CheckDiskSpace(coordinator->coordinator().env().options));
-  return coordinator->blobs().PutMany({{hash, bytes}});
+void UploadBlob(SimCoordinator* coordinator, const std::string& hash, const std::string& bytes, Done<bool> done) {
+  auto hold = coordinator->coordinator().janitor().TryHold({hash}, [=] { UploadBlob(coordinator, hash, bytes, done); });
+  if (hold == nullptr) return;
+  absl::Status status = CheckDiskSpace(coordinator->coordinator().env().options);
+  if (status.ok()) status = coordinator->blobs().PutMany({{hash, bytes}});
+  hold = nullptr;
+  if (!status.ok()) return done(status);
+  coordinator->promises().OnBlobTold(hash);
+  done(true);
 }
 
 absl::StatusOr<std::string> DownloadBlob(SimCoordinator* coordinator, const std::string& hash) {

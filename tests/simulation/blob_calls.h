@@ -14,7 +14,7 @@ namespace ursa::sim {
 // Requires coordinator->is_up(). As coordinator/services/blob_service.cc, step by step.
 absl::StatusOr<std::vector<std::string>> FindMissingBlobs(SimCoordinator* coordinator,
                                                           const std::vector<std::string>& hashes);
-absl::Status UploadBlob(SimCoordinator* coordinator, const std::string& hash, const std::string& bytes);
+void UploadBlob(SimCoordinator* coordinator, const std::string& hash, const std::string& bytes, Done<bool> done);
 absl::StatusOr<std::string> DownloadBlob(SimCoordinator* coordinator, const std::string& hash);
 
 }  // namespace ursa::sim

@@ -22,6 +22,7 @@ class Campaign {
   const std::vector<std::string>& failures() const { return failures_; }
   uint64_t last_trace_hash() const { return last_trace_hash_; }
   int64_t num_faults() const;
+  absl::Duration real_time() const { return real_time_; }
   // Totals: runs, virtual and real time, faults by kind, and the failures.
   std::string Report() const;
 

@@ -8,6 +8,7 @@
 namespace ursa::sim {
 namespace {
 
+constexpr int64_t kManyWorkers = 50;
 constexpr double kKindShare = 0.75;  // of the kinds that a run has
 
 }  // namespace
@@ -33,7 +34,9 @@ void Faults::Repeat(absl::Duration mean, std::function<void()> fault) {
 
 void Faults::Start() {
   is_on_ = true;
-  AddWorkerFaults(absl::Seconds(1) / static_cast<int64_t>(agents_.size()));
+  const auto num_workers = static_cast<int64_t>(agents_.size());
+  // In a large cluster there are enough of them all the same, and its workers get something done.
+  AddWorkerFaults((num_workers < kManyWorkers ? 1 : 8) * absl::Seconds(1) / num_workers);
   AddCoordinatorFaults();
 }
 

@@ -25,6 +25,19 @@ JobKey ToJobKey(std::string_view id) {
   return {ToNumber(id.substr(0, slash)), slash == std::string_view::npos ? 1 : ToNumber(id.substr(slash + 1))};
 }
 
+// A new epoch of a gang that goes on with ranks of an older one.
+bool IsReformed(const Job& before, const Job& job) {
+  return before.has_gang() &&
+         std::any_of(job.ranks.begin(), job.ranks.end(), [&job](const Rank& rank) { return rank.epoch < job.epoch; });
+}
+
+// Whether one of `epochs` is of a process that the gang has; or had, when its end is the same change.
+bool IsOfPresent(const std::set<int64_t>& epochs, const Job& before, const Job& job) {
+  if (epochs.count(job.epoch) > 0) return true;
+  const std::vector<Rank>& ranks = job.has_gang() ? job.ranks : before.ranks;
+  return std::any_of(ranks.begin(), ranks.end(), [&](const Rank& rank) { return epochs.count(rank.epoch) > 0; });
+}
+
 const Checkpoint* FindCheckpoint(const Job& job, int64_t id) {
   const auto it = std::find_if(job.checkpoints.begin(), job.checkpoints.end(),
                                [id](const Checkpoint& checkpoint) { return checkpoint.id == id; });
@@ -48,6 +61,11 @@ void Invariants::OnDurable(const WriteBatch& batch) {
       } else {
         blobs_.erase(hash);
         touched_.deleted_blobs.push_back(hash);
+        const auto told = told_blobs_.find(hash);
+        if (told != told_blobs_.end() && world_.now() - told->second < garbage_age_ * 0.99) {
+          Fail(absl::StrCat("blob ", hash, ": is deleted ", absl::FormatDuration(world_.now() - told->second),
+                            " after somebody was told that it is stored"));
+        }
       }
     } else if (key[0] == static_cast<char>(KeyPrefix::kMetric)) {
       metrics_.insert(key);
@@ -147,12 +165,50 @@ void Invariants::OnJob(const JobKey& key, Job job) {
   if (job.reason.find("is not stored") != std::string::npos) {
     Fail(absl::StrCat(name, ": a checkpoint is refused although its bytes were brought: ", job.reason));
   }
-  if (job.has_gang() && (job.epoch != before.epoch || !before.has_gang())) CheckNewGang(name, key, before, job);
+  if (job.has_gang() && (job.epoch != before.epoch || !before.has_gang())) {
+    IsReformed(before, job) ? CheckReform(name, before, job) : CheckNewGang(name, key, before, job);
+  }
+  NoteGoneRanks(key, before, job);
   CheckCheckpoints(name, key, before, job);
   if (job.has_ended() && !before.has_ended()) CheckEnd(name, key, before, job);
   world_.Trace(v1::Experiment::State_Name(job.state).c_str(), key.first, job.epoch, job.latest_step());
   jobs_[key] = std::move(job);
   changed_[key] = world_.now();
+}
+
+// A rank of which there is nothing any more, or another process, is gone.
+void Invariants::NoteGoneRanks(const JobKey& key, const Job& before, const Job& job) {
+  for (size_t r = 0; r < before.ranks.size(); ++r) {
+    const Rank& rank = before.ranks[r];
+    const bool is_kept = r < job.ranks.size() && job.ranks[r].epoch == rank.epoch && !job.ranks[r].gone;
+    if (rank.gone || is_kept) continue;
+    touched_.gone_ranks.push_back({key, rank.epoch, static_cast<int32_t>(r), rank.place.first});
+  }
+}
+
+void Invariants::CheckReform(const std::string& name, const Job& before, const Job& job) {
+  if (job.ranks.size() != before.ranks.size()) {
+    Fail(absl::StrCat(name, ": has ", job.ranks.size(), " ranks when it is re-formed, had ", before.ranks.size()));
+    return;
+  }
+  for (size_t r = 0; r < job.ranks.size(); ++r) {
+    const Rank& rank = job.ranks[r];
+    if (rank.epoch == job.epoch) {
+      if (!before.ranks[r].gone) Fail(absl::StrCat(name, ": rank ", r, " is replaced, and is not gone"));
+      CheckPlace(name, rank);
+    } else if (rank.epoch != before.ranks[r].epoch || rank.place != before.ranks[r].place) {
+      Fail(absl::StrCat(name, ": rank ", r, " is kept, but not its process"));
+    }
+  }
+}
+
+void Invariants::CheckPlace(const std::string& name, const Rank& rank) {
+  const auto worker = workers_.find(rank.place.first);
+  if (worker == workers_.end() || worker->second.lost || worker->second.is_closed ||
+      rank.place.second >= worker->second.slots) {
+    Fail(absl::StrCat(name, ": is started on slot ", rank.place.second, " of w", rank.place.first,
+                      ", which is lost, closed or has no such slot"));
+  }
 }
 
 void Invariants::CheckNewGang(const std::string& name, const JobKey& key, const Job& before, const Job& job) {
@@ -163,18 +219,13 @@ void Invariants::CheckNewGang(const std::string& name, const JobKey& key, const 
   if (static_cast<int64_t>(job.ranks.size()) != job.slots) {
     Fail(absl::StrCat(name, ": needs ", job.slots, " slots, is started with ", job.ranks.size()));
   }
-  for (const Rank& rank : job.ranks) {
-    const auto worker = workers_.find(rank.place.first);
-    if (worker == workers_.end() || worker->second.lost || worker->second.is_closed ||
-        rank.place.second >= worker->second.slots) {
-      Fail(absl::StrCat(name, ": is started on slot ", rank.place.second, " of w", rank.place.first,
-                        ", which is lost, closed or has no such slot"));
-    }
-  }
+  for (const Rank& rank : job.ranks) CheckPlace(name, rank);
 }
 
 void Invariants::CheckCheckpoints(const std::string& name, const JobKey& key, const Job& before, const Job& job) {
-  if (job.latest_step() < before.latest_step()) {
+  // A search that closes a trial keeps the best checkpoint alone: nobody will go on from the latest.
+  const bool is_closed = experiments_[key.first].is_search && job.has_ended();
+  if (job.latest_step() < before.latest_step() && !is_closed) {
     Fail(absl::StrCat(name, ": its latest checkpoint went back from step ", before.latest_step(), " to ",
                       job.latest_step()));
   }
@@ -184,7 +235,7 @@ void Invariants::CheckCheckpoints(const std::string& name, const JobKey& key, co
     const auto made = made_.find(checkpoint.model_blob);
     if (made == made_.end() || made->second.key != key || made->second.step != checkpoint.step) {
       Fail(absl::StrCat(name, ": no rank of it made the checkpoint k", checkpoint.id, " at step ", checkpoint.step));
-    } else if (made->second.epochs.count(job.epoch) == 0) {
+    } else if (!IsOfPresent(made->second.epochs, before, job)) {
       Fail(absl::StrCat(name, ": the checkpoint k", checkpoint.id, " at step ", checkpoint.step, " was made by epoch ",
                         *made->second.epochs.begin(), ", the present one is ", job.epoch));
     }
@@ -195,7 +246,9 @@ void Invariants::CheckEnd(const std::string& name, const JobKey& key, const Job&
   const Experiment& experiment = experiments_[key.first];
   // A search ends trials as it sees fit.
   if (experiment.is_search) return;
-  if (job.state == v1::Experiment::STATE_COMPLETED && completed_.count({key, job.epoch}) == 0) {
+  if (job.state == v1::Experiment::STATE_COMPLETED &&
+      completed_.count({key, before.has_gang() ? before.ranks[0].epoch : job.epoch}) == 0 &&
+      completed_.count({key, job.epoch}) == 0) {
     Fail(absl::StrCat(name, ": is complete, but rank 0 of epoch ", job.epoch, " did not say so"));
   }
   // The end of a gang of one rank may be one write: then the kind of its failure is not seen.
@@ -267,10 +320,23 @@ void Invariants::FinishBatch() {
       Fail(absl::StrCat("w", worker, ": is lost, but slot ", it->first.second, " is still ", it->second, "'s"));
     }
   }
+  for (const GoneRank& gone : touched_.gone_ranks) {
+    // It may be heard of again in the very batch that says it was lost.
+    const auto& lost = touched_.lost_workers;
+    if (std::find(lost.begin(), lost.end(), gone.worker_id) != lost.end()) continue;
+    if (workers_[gone.worker_id].lost || !runs_ || !runs_(gone.key, gone.epoch, gone.rank, gone.worker_id)) continue;
+    Fail(absl::StrCat(ToString(gone.key), " rank ", gone.rank, " epoch ", gone.epoch, ": counts as gone, but runs on w",
+                      gone.worker_id));
+  }
   if (touched_.audit && audit_head_ != std::make_pair(audit_sequence_, audit_hash_)) {
     Fail(absl::StrCat("audit: the head is at ", audit_head_.first, ", the last row is ", audit_sequence_));
   }
   touched_ = Touched();
+}
+
+void Invariants::OnBlobTold(const std::string& hash) {
+  if (blobs_.count(hash) == 0) Fail(absl::StrCat("blob ", hash, ": is said to be stored, and is not"));
+  told_blobs_[hash] = world_.now();
 }
 
 void Invariants::OnCheckpointMade(const JobKey& key, int64_t epoch, int64_t step, const std::string& model_blob) {

@@ -30,23 +30,32 @@ struct DurableWorker {
 // The durable truth, followed write by write, and judged by what the ranks know they did:
 //   - a job that has ended stays ended, no job vanishes, no request has two effects
 //   - no slot is given to two; nothing starts on a worker that is lost or drained, nor what is paused
-//   - a new epoch begins when all ranks of the older one are gone; epochs, restarts and checkpoints never go back
+//   - a rank counts as gone only when its process is, or its worker is lost; a new epoch begins when all ranks of the
+//     older one are gone, or keeps those that are not; epochs, restarts and checkpoints never go back
 //   - a checkpoint counts only if a rank of the present epoch made it, and its bytes are stored
+//   - bytes stay for a while after somebody was told that they are stored: there is time to name them
 //   - a job is complete only if rank 0 of its present epoch said so
 //   - the audit log has no gap and its hashes are chained up to the head
 // The first that does not hold fails the world. Borrows the world.
 class Invariants {
  public:
-  explicit Invariants(World* world) : world_(*world) {}
+  // `garbage_age`: for so long stays what somebody was told is stored.
+  Invariants(World* world, absl::Duration garbage_age) : world_(*world), garbage_age_(garbage_age) {}
   // Called when a worker has become lost, and when it has been set aside, durably.
   using OnWorker = std::function<void(int64_t worker_id)>;
   void SetOnWorker(OnWorker on_lost, OnWorker on_set_aside) {
     on_lost_ = std::move(on_lost);
     on_set_aside_ = std::move(on_set_aside);
   }
+  // Whether a process of that rank lives on that worker's machine.
+  using Runs = std::function<bool(const JobKey& key, int64_t epoch, int32_t rank, int64_t worker_id)>;
+  void SetRuns(Runs runs) { runs_ = std::move(runs); }
 
   // A batch has become durable.
   void OnDurable(const WriteBatch& batch);
+
+  // Somebody is told that the blob is stored.
+  void OnBlobTold(const std::string& hash);
 
   // What ranks do, before anyone is told.
   void OnCheckpointMade(const JobKey& key, int64_t epoch, int64_t step, const std::string& model_blob);
@@ -69,12 +78,19 @@ class Invariants {
   void Fail(std::string why) { world_.Fail(std::move(why)); }
 
  private:
+  struct GoneRank {
+    JobKey key;
+    int64_t epoch = 0;
+    int32_t rank = 0;
+    int64_t worker_id = 0;
+  };
   // What a batch touched, to be judged at its end.
   struct Touched {
     std::set<std::string> records;
     std::vector<std::string> new_references;
     std::vector<std::string> deleted_blobs;
     std::vector<int64_t> lost_workers;
+    std::vector<GoneRank> gone_ranks;
     bool audit = false;
   };
 
@@ -84,6 +100,9 @@ class Invariants {
   void ReplaceReading(const std::string& name, Reading reading);
   void OnExperiment(int64_t id, Experiment experiment);
   void OnJob(const JobKey& key, Job job);
+  void NoteGoneRanks(const JobKey& key, const Job& before, const Job& job);
+  void CheckReform(const std::string& name, const Job& before, const Job& job);
+  void CheckPlace(const std::string& name, const Rank& rank);
   void CheckNewGang(const std::string& name, const JobKey& key, const Job& before, const Job& job);
   void CheckCheckpoints(const std::string& name, const JobKey& key, const Job& before, const Job& job);
   void CheckEnd(const std::string& name, const JobKey& key, const Job& before, const Job& job);
@@ -93,13 +112,16 @@ class Invariants {
   void FinishBatch();
 
   World& world_;
+  const absl::Duration garbage_age_;
   OnWorker on_lost_;
   OnWorker on_set_aside_;
+  Runs runs_;
   Touched touched_;
   std::unordered_map<std::string, Reading> readings_;  // by "table/id"
   std::map<Place, std::string> places_;                // who has each
   std::unordered_map<std::string, int64_t> references_;
   std::unordered_set<std::string> blobs_;
+  std::unordered_map<std::string, absl::Time> told_blobs_;
   std::unordered_set<std::string> metrics_;
   std::map<int64_t, Experiment> experiments_;
   std::map<JobKey, Job> jobs_;

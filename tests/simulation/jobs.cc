@@ -20,7 +20,8 @@ bool IsLasting(const records::Rank& rank) {
 void AddGang(const records::Gang& gang, Reading* reading) {
   Job& job = reading->job->second;
   for (const records::Rank& rank : gang.ranks()) {
-    job.ranks.push_back({{rank.worker_id(), rank.slot()}, rank.gone(), rank.outcome()});
+    const int64_t epoch = rank.epoch() != 0 ? rank.epoch() : gang.epoch();
+    job.ranks.push_back({{rank.worker_id(), rank.slot()}, epoch, rank.gone(), rank.outcome()});
     if (!rank.gone()) reading->places.push_back(job.ranks.back().place);
     job.has_lasting_failure |= IsLasting(rank);
   }

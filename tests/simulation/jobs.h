@@ -35,6 +35,7 @@ using Place = std::pair<int64_t, int32_t>;
 
 struct Rank {
   Place place;
+  int64_t epoch = 0;  // of its process: older than the gang's where that was re-formed
   bool gone = false;
   worker::v1::TaskFinished::Outcome outcome = worker::v1::TaskFinished::OUTCOME_UNSPECIFIED;
 };

@@ -196,16 +196,20 @@ absl::Duration Network::Delay() {
 }
 
 std::shared_ptr<Connection> Network::Connect(const StreamName& name, AgentEnd* agent) {
-  ForgetOld();
+  ForgetOld(name.host);
   auto connection = std::make_shared<Connection>(this, name, agent);
-  connections_[++num_connections_] = connection;
+  connections_[name.host].push_back(connection);
   return connection;
 }
 
+void Network::ForgetOld(int64_t host) {
+  auto& all = connections_[host];
+  all.erase(std::remove_if(all.begin(), all.end(), [](const auto& connection) { return connection->is_over(); }),
+            all.end());
+}
+
 void Network::ForgetOld() {
-  for (auto it = connections_.begin(); it != connections_.end();) {
-    it = it->second->is_over() ? connections_.erase(it) : std::next(it);
-  }
+  for (const auto& [host, connections] : connections_) ForgetOld(host);
 }
 
 void Network::CountArrival(const StreamName& stream, const ConnectRequest& message) {
@@ -228,8 +232,8 @@ void Network::CountArrival(const StreamName& stream, const ConnectRequest& messa
 
 bool Network::BreakStreams(int64_t host) {
   bool has_broken = false;
-  for (const auto& [number, connection] : connections_) {
-    if (connection->name().host != host || connection->is_over()) continue;
+  for (const auto& connection : connections_[host]) {
+    if (connection->is_over()) continue;
     connection->Break();
     has_broken = true;
   }
@@ -243,11 +247,10 @@ void Network::Partition(int64_t host, absl::Duration time, bool up, bool down) {
   if (up) HostOf(host).up_blocked_until = std::max(HostOf(host).up_blocked_until, end);
   if (down) HostOf(host).down_blocked_until = std::max(HostOf(host).down_blocked_until, end);
   // A keepalive may find out before it is over.
-  for (const auto& [number, connection] : connections_) {
-    if (connection->name().host != host) continue;
+  for (const auto& connection : connections_[host]) {
     const absl::Duration keepalive = world_.Between(options_.keepalive_most / 6, options_.keepalive_most);
     if (keepalive >= time) continue;
-    world_.In(keepalive, [connection = connection] { connection->Break(); });
+    world_.In(keepalive, [connection] { connection->Break(); });
   }
 }
 
@@ -260,7 +263,9 @@ void Network::Heal() {
 }
 
 void Network::OnCoordinatorDied() {
-  for (const auto& [number, connection] : connections_) connection->OnCoordinatorDied();
+  for (const auto& [host, connections] : connections_) {
+    for (const auto& connection : connections) connection->OnCoordinatorDied();
+  }
   ForgetOld();
   for (const auto& [number, call] : calls_) {
     if (call->server_incarnation != 0) {

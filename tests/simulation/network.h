@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -179,15 +180,16 @@ class Network {
   // Whether the answer of `call` leaves the coordinator; then `deliver` is called at its caller, if it gets there.
   void AnswerCall(int64_t host, const std::shared_ptr<CallState>& call, std::function<void()> deliver);
   void FailLater(const std::shared_ptr<CallState>& call, absl::Duration delay, const char* why);
+  // Of one host, or of all.
+  void ForgetOld(int64_t host);
   void ForgetOld();
 
   World& world_;
   Options options_;
   CoordinatorEnd* coordinator_ = nullptr;
   std::map<int64_t, Host> hosts_;
-  std::map<int64_t, std::shared_ptr<Connection>> connections_;  // that are not over, by age
-  int64_t num_connections_ = 0;
-  std::map<int64_t, std::shared_ptr<CallState>> calls_;  // by age
+  std::map<int64_t, std::vector<std::shared_ptr<Connection>>> connections_;  // that are not over, by host and age
+  std::map<int64_t, std::shared_ptr<CallState>> calls_;                      // by age
   int64_t num_calls_ = 0;
 };
 

@@ -46,8 +46,8 @@ void Promises::OnTold(const StreamName& stream, const ConnectResponse& message) 
   if (stream.agent_incarnation != agent.incarnation) return;
   if (message.has_welcome()) {
     agent.stream_id = stream.stream_id;
+    // When it was heard of is told by its own messages: a welcome may be durable long after its Hello was heard.
     agent.worker_id = WorkerId::Parse(message.welcome().worker_id()).value_or(WorkerId()).number();
-    Hear(&agent);
     hosts_[agent.worker_id] = stream.host;
     if (invariants_.workers().count(agent.worker_id) == 0) {
       invariants_.Fail(absl::StrCat("w", agent.worker_id, ": is welcomed before it is durable"));
@@ -73,8 +73,9 @@ void Promises::OnOrders(const worker::v1::DesiredState& desired) {
 
 void Promises::CheckEffect(const Effect& effect) {
   const Job* job = invariants_.FindJob(effect.job);
-  if (job == nullptr || job->epoch != effect.epoch || !job->has_gang() || job->is_ending) return;
+  if (job == nullptr || !job->has_gang() || job->is_ending) return;
   const Rank& rank = job->ranks[static_cast<size_t>(effect.rank)];
+  if (rank.epoch != effect.epoch) return;
   const std::string subject = absl::StrCat(ToString(effect.job), " rank ", effect.rank, " epoch ", effect.epoch, ": ");
   if (effect.kind == TaskEvent::kExited && !rank.gone) {
     invariants_.Fail(absl::StrCat(subject, "its end is acknowledged, but not durable"));
@@ -102,7 +103,7 @@ void Promises::CheckExperiment(const v1::Experiment& experiment) {
   }
 }
 
-void Promises::OnRestart() {
+void Promises::OnDeath() {
   for (auto& [host, agent] : agents_) {
     agent.effects.clear();
     agent.stream_id = 0;
@@ -111,9 +112,18 @@ void Promises::OnRestart() {
 }
 
 void Promises::OnLost(int64_t worker_id) {
+  if (world_.now() - started_at_ < lease_ * 0.99) {
+    return invariants_.Fail(absl::StrCat("w", worker_id, ": is lost ", absl::FormatDuration(world_.now() - started_at_),
+                                         " after the coordinator's start, before it could be heard of"));
+  }
   const auto host = hosts_.find(worker_id);
   if (host == hosts_.end()) return;
   const Agent& agent = agents_[host->second];
+  if (agent.worker_id == worker_id && world_.now() - resumed_at_ < lease_ * 0.99 &&
+      paused_at_ - agent.last_heard < lease_ * 0.99) {
+    return invariants_.Fail(absl::StrCat("w", worker_id, ": is lost because the coordinator stood still for ",
+                                         absl::FormatDuration(resumed_at_ - paused_at_)));
+  }
   // It may have been decided some time before it is durable, and the worker heard of since.
   if (agent.worker_id != worker_id || world_.now() - agent.last_heard >= lease_ * 0.99 ||
       world_.now() - agent.last_silence < absl::Seconds(10)) {

@@ -43,8 +43,15 @@ class Promises {
   template <typename Response>
   void OnAnswer(const std::string& actor, const std::string& request_id, const absl::StatusOr<Response>& answer);
 
-  // The coordinator has died or started: what it had heard is forgotten.
-  void OnRestart();
+  // An answer says that the blob is stored.
+  void OnBlobTold(const std::string& hash) { invariants_.OnBlobTold(hash); }
+
+  // The coordinator has died: what it had heard is forgotten.
+  void OnDeath();
+  // It has started: from now on every lease has a full term.
+  void OnStart() { started_at_ = world_.now(); }
+  // It has stood still since then, for longer than half a lease: that counts against nobody.
+  void OnStoodStill(absl::Time since) { paused_at_ = since, resumed_at_ = world_.now(); }
 
   // A worker has become lost, durably: it must not have been heard of for a lease.
   void OnLost(int64_t worker_id);
@@ -76,6 +83,9 @@ class Promises {
   World& world_;
   Invariants& invariants_;
   const absl::Duration lease_;
+  absl::Time started_at_ = absl::InfinitePast();
+  absl::Time paused_at_ = absl::InfinitePast();
+  absl::Time resumed_at_ = absl::InfinitePast();
   std::map<int64_t, Agent> agents_;   // by host
   std::map<int64_t, int64_t> hosts_;  // by worker
 };

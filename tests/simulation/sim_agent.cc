@@ -116,6 +116,11 @@ int64_t SimAgent::num_training() const {
                        [](const auto& entry) { return ParseJob(entry.second.key.task_id).has_value(); });
 }
 
+bool SimAgent::Runs(const ProcessKey& key) const {
+  return std::any_of(processes_.begin(), processes_.end(),
+                     [&key](const auto& entry) { return entry.second.key == key && entry.second.task != nullptr; });
+}
+
 // ---- turns
 
 void SimAgent::InLife(absl::Duration delay, std::function<void()> then) {
@@ -328,8 +333,7 @@ void SimAgent::UploadNext(std::vector<std::string> hashes) {
   cluster_.network->Call<bool>(
       host_, kCallDeadline,
       [coordinator = cluster_.coordinator, hash, content = cached->second.content](Done<bool> answer) {
-        const absl::Status status = UploadBlob(coordinator, hash, content);
-        status.ok() ? answer(true) : answer(status);
+        UploadBlob(coordinator, hash, content, std::move(answer));
       },
       [this, incarnation = incarnation_, hashes = std::move(hashes)](const absl::StatusOr<bool>& uploaded) {
         if (incarnation != incarnation_) return;

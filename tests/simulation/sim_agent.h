@@ -72,6 +72,8 @@ class SimAgent : public AgentEnd {
   // Ranks of trainings that have not been reaped.
   int64_t num_training() const;
   const AgentState* state() const { return state_.get(); }
+  // Whether that process lives.
+  bool Runs(const ProcessKey& key) const;
 
   // ---- what its tasks ask of it; each answer comes only if the process still lives
   void In(int64_t process_id, absl::Duration delay, std::function<void()> then);
@@ -110,6 +112,9 @@ class SimAgent : public AgentEnd {
   void Die();
   void Do(TaskTable::Start action);
   void Do(TaskTable::TellStop action);
+  // A simulated rank that has lost its group cannot form it anew: it fails, as one does whose collective cannot be
+  // left.
+  void Do(TaskTable::Reform) {}
   void Do(TaskTable::Kill action);
   void Do(TaskTable::Refuse) {}  // never given out by AgentState
   void Do(OpenStream action);

@@ -69,6 +69,8 @@ void SimCoordinator::Start() {
   process->coordinator = std::make_unique<Coordinator>(std::move(env));
   process_ = std::move(process);
   if (expected_) CompareStates(*std::exchange(expected_, std::nullopt), ExportState());
+  promises_.OnStart();
+  ticked_at_ = world_.now();
   process_->coordinator->Restore();
   Ran();
   world_.In(kTickInterval, [this, incarnation = incarnation_] {
@@ -112,7 +114,7 @@ void SimCoordinator::Die() {
 // What is left of a process that died: its disk.
 void SimCoordinator::Bury() {
   if (!std::exchange(has_unwritten_, false) && !process_->commit->has_queued()) expected_ = ExportState();
-  promises_.OnRestart();
+  promises_.OnDeath();
   process_ = nullptr;
   is_dying_ = has_commit_event_ = false;
   ++incarnation_;  // its events run no more
@@ -154,6 +156,8 @@ void SimCoordinator::Tick() {
       if (incarnation == incarnation_) Tick();
     });
   }
+  if (world_.now() - ticked_at_ > options_.coordinator.lease * 0.51) promises_.OnStoodStill(ticked_at_);
+  ticked_at_ = world_.now();
   process_->coordinator->Tick();
   world_.In(kTickInterval, [this, incarnation = incarnation_] {
     if (incarnation == incarnation_) Tick();

@@ -55,6 +55,7 @@ class SimCoordinator : public CoordinatorEnd {
   // Requires is_up(). Whoever calls it says Ran() afterwards.
   Coordinator& coordinator() { return *process_->coordinator; }
   BlobStore& blobs() { return *process_->blobs; }
+  Promises& promises() { return promises_; }
   void Ran();
 
   // Whether all that was decided is durable and all that follows from it has been done.
@@ -127,6 +128,7 @@ class SimCoordinator : public CoordinatorEnd {
   absl::Duration clock_jump_;
   int64_t dies_at_sending_ = 0;  // 0: not armed
   absl::Time paused_until_ = absl::InfinitePast();
+  absl::Time ticked_at_;
   absl::Time slow_until_ = absl::InfinitePast();
   absl::Duration slow_sync_most_;
 };

@@ -5,14 +5,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/ids.h"
 #include "base/log.h"
 
 namespace ursa::sim {
 namespace {
 
+constexpr int kManyWorkers = 50;
 constexpr absl::Duration kProgressLimit = absl::Seconds(60);  // after healing
 constexpr absl::Duration kCheckInterval = absl::Seconds(5);
-constexpr absl::Duration kTimePerJob = absl::Seconds(60);  // to the end of all, after healing, at most
+constexpr absl::Duration kReturnLimit = absl::Seconds(60);  // for an agent to come back, after healing
+constexpr absl::Duration kTimePerJob = absl::Seconds(60);   // to the end of all, after healing, at most
 
 // What a seed decides beside the course of events.
 struct Draw {
@@ -32,10 +35,13 @@ Draw DrawCluster(World* world, const SimulationOptions& options) {
   draw.kind = world->Chance(0.25) ? "cuda" : "cpu";
   // Times are shorter than in production, so that what they lead to happens in a short run.
   CoordinatorOptions& coordinator = draw.coordinator.coordinator;
-  coordinator.garbage_age = world->Between(absl::Milliseconds(500), absl::Seconds(10));
+  // Longer than anything may be under way of a worker that is not lost: what it has brought, it comes to name.
+  coordinator.garbage_age = world->Between(absl::Seconds(8), absl::Seconds(16));
+  coordinator.heartbeat =
+      draw.num_workers < kManyWorkers ? world->Between(absl::Milliseconds(300), absl::Seconds(1)) : absl::Seconds(1);
   coordinator.leaving_time = world->Between(absl::Seconds(2), absl::Seconds(20));
   coordinator.finish_time = world->Between(absl::Seconds(2), absl::Seconds(20));
-  draw.workload.num_jobs = static_cast<int>(world->Between(4, 14));
+  draw.workload.num_jobs = static_cast<int>(world->Between(4, 14)) * (draw.num_workers < kManyWorkers ? 1 : 3);
   draw.workload.submit_within = draw.fault_time * 0.8;
   draw.fabric.bit_equal = world->Chance(0.5);
   if (!options.has_faults) return draw;
@@ -75,7 +81,7 @@ class Simulation {
       : options_(options),
         world_(options.seed),
         draw_(DrawCluster(&world_, options)),
-        invariants_(&world_),
+        invariants_(&world_, draw_.coordinator.coordinator.garbage_age),
         promises_(&world_, &invariants_, draw_.coordinator.coordinator.lease),
         network_(&world_, draw_.network),
         disk_(&world_, [this](const WriteBatch& batch) { invariants_.OnDurable(batch); }),
@@ -87,6 +93,12 @@ class Simulation {
     network_.SetCoordinator(&coordinator_);
     invariants_.SetOnWorker([this](int64_t worker_id) { promises_.OnLost(worker_id); },
                             [this](int64_t worker_id) { workload_.ReopenLater(worker_id); });
+    invariants_.SetRuns([this](const JobKey& key, int64_t epoch, int32_t rank, int64_t worker_id) {
+      const std::string worker = WorkerId(worker_id).ToString();
+      return std::any_of(agents_.begin(), agents_.end(), [&](const std::unique_ptr<SimAgent>& agent) {
+        return agent->is_up() && agent->state()->worker_id() == worker && agent->Runs({ToString(key), epoch, rank});
+      });
+    });
     for (int host = 1; host <= draw_.num_workers; ++host) {
       agents_.push_back(std::make_unique<SimAgent>(cluster_, host, DrawAgent(&world_, draw_, options.has_faults)));
     }
@@ -187,11 +199,22 @@ class Simulation {
     }
     if (!coordinator_.is_quiet()) return world_.Fail("the coordinator does not come to rest");
     coordinator_.CheckRecords();
-    for (const auto& agent : agents_) {
-      if (agent->num_training() > 0) {
-        world_.Fail(absl::StrCat("host ", agent->host(), ": a rank still runs after all jobs have ended"));
-      }
+    // An agent that was cut off learns only when it is back that its last ranks are not wanted any more: a rank of a
+    // lost worker counts as gone, whether it runs or not.
+    const absl::Duration limit = world_.elapsed() + kReturnLimit;
+    while (!world_.failed() && HostWithTraining() != 0 && world_.elapsed() < limit) {
+      RunUntil(world_.elapsed() + absl::Seconds(1));
     }
+    if (const int64_t host = HostWithTraining(); host != 0) {
+      world_.Fail(absl::StrCat("host ", host, ": a rank still runs after all jobs have ended"));
+    }
+  }
+
+  // A host where a rank runs; 0: none.
+  int64_t HostWithTraining() const {
+    const auto it = std::find_if(agents_.begin(), agents_.end(),
+                                 [](const std::unique_ptr<SimAgent>& agent) { return agent->num_training() > 0; });
+    return it == agents_.end() ? 0 : (*it)->host();
   }
 
   std::string Describe() const {

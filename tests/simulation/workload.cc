@@ -42,8 +42,7 @@ void Workload::Upload(std::vector<std::string> contents, std::function<void()> t
   cluster_.network->Call<bool>(
       0, options_.patience,
       [this, content](Done<bool> done) {
-        const absl::Status status = UploadBlob(cluster_.coordinator, Sha256Hex(content), content);
-        status.ok() ? done(true) : done(status);
+        UploadBlob(cluster_.coordinator, Sha256Hex(content), content, std::move(done));
       },
       [this, contents = std::move(contents), then = std::move(then)](const absl::StatusOr<bool>& uploaded) mutable {
         if (uploaded.ok()) contents.pop_back();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -97,7 +99,13 @@ void World::Trace(const char* what, int64_t a, int64_t b, int64_t c) {
     trace_hash_ ^= trace_hash_ >> 32;
   };
   mix(static_cast<uint64_t>(absl::ToInt64Nanoseconds(now_ - kStart)));
-  for (const char* letter = what; *letter != 0; ++letter) mix(static_cast<uint64_t>(*letter));
+  for (std::string_view rest = what; !rest.empty();) {
+    uint64_t letters = 0;
+    const size_t size = std::min(rest.size(), sizeof(letters));
+    std::memcpy(&letters, rest.data(), size);
+    mix(letters);
+    rest.remove_prefix(size);
+  }
   mix(static_cast<uint64_t>(a));
   mix(static_cast<uint64_t>(b));
   mix(static_cast<uint64_t>(c));

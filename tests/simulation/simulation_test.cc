@@ -1,0 +1,79 @@
+// Fixed seeds, each twice, then random ones for as long as URSA_SIMULATION_SECONDS says: small clusters and large ones
+// in turn. A failure ends with the one command that replays it.
+#include "tests/simulation/simulation.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
+#include "absl/time/clock.h"
+#include "tests/simulation/campaign.h"
+
+namespace ursa::sim {
+namespace {
+
+constexpr uint64_t kFixedSeeds[] = {1, 2, 3, 5, 8, 13, 21, 38, 39, 55};
+constexpr uint64_t kFixedLargeSeed = 7;
+constexpr int kLargeCluster = 100;  // workers
+constexpr absl::Duration kLargeFaultTime = absl::Seconds(60);
+constexpr int kFailuresMax = 3;  // then it is enough
+
+absl::Duration RandomTime() {
+  const char* text = std::getenv("URSA_SIMULATION_SECONDS");
+  int64_t seconds = 45;
+  if (text != nullptr && !absl::SimpleAtoi(text, &seconds)) {
+    ADD_FAILURE() << "URSA_SIMULATION_SECONDS is \"" << text << "\", not a number";
+  }
+  return absl::Seconds(seconds);
+}
+
+SimulationOptions LargeCluster() {
+  SimulationOptions options;
+  options.num_workers = kLargeCluster;
+  options.fault_time = kLargeFaultTime;
+  return options;
+}
+
+void Print(const char* title, const Campaign& campaign) {
+  std::printf("---- %s\n%s", title, campaign.Report().c_str());
+  std::fflush(stdout);
+}
+
+TEST(SimulationTest, FixedSeedsHoldAndGiveTheSameTraceAgain) {
+  Campaign small{SimulationOptions()};
+  for (const uint64_t seed : kFixedSeeds) {
+    EXPECT_TRUE(small.Run(seed)) << small.failures().back();
+    const uint64_t hash = small.last_trace_hash();
+    EXPECT_TRUE(small.Run(seed));
+    EXPECT_EQ(small.last_trace_hash(), hash) << "seed " << seed << ": another run gives another trace";
+  }
+  Print("fixed seeds, each twice", small);
+  Campaign large(LargeCluster());
+  EXPECT_TRUE(large.Run(kFixedLargeSeed)) << large.failures().back();
+  const uint64_t hash = large.last_trace_hash();
+  EXPECT_TRUE(large.Run(kFixedLargeSeed));
+  EXPECT_EQ(large.last_trace_hash(), hash) << "seed " << kFixedLargeSeed << ": another run gives another trace";
+  Print("a fixed seed with 100 workers, twice", large);
+}
+
+TEST(SimulationTest, RandomSeedsHold) {
+  const absl::Time begin = absl::Now();
+  const absl::Time end = begin + RandomTime();
+  Campaign small{SimulationOptions()};
+  Campaign large(LargeCluster());
+  uint64_t seed = static_cast<uint64_t>(absl::ToUnixNanos(begin));
+  while (absl::Now() < end && small.failures().size() + large.failures().size() < kFailuresMax) {
+    Campaign& campaign = large.real_time() < small.real_time() ? large : small;
+    EXPECT_TRUE(campaign.Run(seed++)) << campaign.failures().back();
+  }
+  Print("random seeds, small clusters", small);
+  Print("random seeds, 100 workers", large);
+  std::printf("---- %lld faults in all\n", static_cast<long long>(small.num_faults() + large.num_faults()));
+}
+
+}  // namespace
+}  // namespace ursa::sim
