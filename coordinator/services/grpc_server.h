@@ -21,7 +21,7 @@ struct GrpcServerOptions {
 
   int message_bytes_max = 80 << 20;  // received; a prediction call brings a whole picture
   int metadata_bytes_max = 16 << 10;
-  int concurrent_streams_max = 256;                      // of one connection
+  int concurrent_streams_max = 1024;                     // of one connection: workers may share one through a proxy
   absl::Duration keepalive_time = absl::Seconds(20);     // after which a silent connection is probed
   absl::Duration keepalive_timeout = absl::Seconds(10);  // for the answer
   absl::Duration min_ping_interval = absl::Seconds(1);   // clients that probe more often are cut off
