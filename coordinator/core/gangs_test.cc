@@ -27,6 +27,11 @@ class GangsTest : public ::testing::Test {
     EXPECT_TRUE(experiment.ok()) << experiment.status();
     return experiment->experiment_id();
   }
+  absl::Status Cancel(const std::string& id) {
+    const auto experiment = harness_.Change<v1::Experiment>(
+        [&](Tx& tx, const Caller& caller) { return harness_.coordinator().experiments().Cancel(tx, caller, id); });
+    return experiment.status();
+  }
   int64_t OrderedEpoch(const std::string& task) {
     const worker::v1::TaskOrder* order = worker_.FindOrder(task);
     return order == nullptr ? 0 : order->assignment().epoch();
@@ -385,9 +390,7 @@ TEST_F(GangsTest, AWorkerThatStoppedWithAnotherThatEndsIsUsableAgain) {
   harness_.Exit(&worker_, "t2.1", 1, mine);
   harness_.Exit(&other, "t2.1", 1, 1 - mine);
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
-  auto& experiments = harness_.coordinator().experiments();
-  ASSERT_TRUE(
-      harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& c) { return experiments.Cancel(tx, c, id); }).ok());
+  ASSERT_TRUE(Cancel(id).ok());
   const std::string next = harness_.Submit("bears", 1)->experiment_id();
   EXPECT_EQ(harness_.Get(next).state(), State_::STATE_QUEUED);
   harness_.Disconnect(&other);
@@ -406,9 +409,7 @@ TEST_F(GangsTest, AWorkerThatDoesNotEndAfterAllIsUsedAgainAfterAWhile) {
 
 TEST_F(GangsTest, CancelEndsItAtOnceAndFreesSlotsWhenTheProcessesAreGone) {
   const std::string id = Start();
-  auto& experiments = harness_.coordinator().experiments();
-  ASSERT_TRUE(
-      harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& c) { return experiments.Cancel(tx, c, id); }).ok());
+  ASSERT_TRUE(Cancel(id).ok());
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_CANCELED);
   EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
   const std::string next = Start();
@@ -416,16 +417,12 @@ TEST_F(GangsTest, CancelEndsItAtOnceAndFreesSlotsWhenTheProcessesAreGone) {
   for (int r = 0; r < 2; ++r) harness_.Exit(&worker_, "t1.1", 1, r, 15);
   EXPECT_EQ(harness_.Get(next).state(), State_::STATE_RUNNING);
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_CANCELED);
-  const auto again =
-      harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& c) { return experiments.Cancel(tx, c, id); });
-  EXPECT_EQ(again.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Cancel(id).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(GangsTest, AnOrderThatWasWithdrawnBeforeItsAgentSawItHoldsNoSlots) {
   const std::string id = Start();
-  auto& experiments = harness_.coordinator().experiments();
-  ASSERT_TRUE(
-      harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& c) { return experiments.Cancel(tx, c, id); }).ok());
+  ASSERT_TRUE(Cancel(id).ok());
   const std::string next = Start();
   harness_.Advance(absl::Seconds(4), {&worker_});
   EXPECT_EQ(harness_.Get(next).state(), State_::STATE_QUEUED);  // the agent may yet say that it has started
@@ -436,9 +433,7 @@ TEST_F(GangsTest, AnOrderThatWasWithdrawnBeforeItsAgentSawItHoldsNoSlots) {
 
 TEST_F(GangsTest, ANewStreamGivesTheAgentTimeAgain) {
   const std::string id = Start();
-  auto& experiments = harness_.coordinator().experiments();
-  ASSERT_TRUE(
-      harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& c) { return experiments.Cancel(tx, c, id); }).ok());
+  ASSERT_TRUE(Cancel(id).ok());
   const std::string next = Start();
   harness_.Advance(absl::Seconds(4), {&worker_});
   harness_.Disconnect(&worker_);
@@ -452,9 +447,7 @@ TEST_F(GangsTest, ANewStreamGivesTheAgentTimeAgain) {
 TEST_F(GangsTest, ARankThatWasHeardOfIsWaitedFor) {
   const std::string id = Start();
   harness_.Beat(&worker_, "t1.1", 1);  // rank 0
-  auto& experiments = harness_.coordinator().experiments();
-  ASSERT_TRUE(
-      harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& c) { return experiments.Cancel(tx, c, id); }).ok());
+  ASSERT_TRUE(Cancel(id).ok());
   const auto num_free = [this] {
     return harness_.Read<v1::Status>([&](const Tx& tx) { return harness_.coordinator().GetStatus(tx); })->slots_free();
   };

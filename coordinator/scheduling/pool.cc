@@ -121,6 +121,16 @@ void Pool::Recount(int32_t handle) {
   Count(handle, 1);
 }
 
+void Pool::SetTerms(const RunningGang& gang, Running* running) {
+  running->priority = gang.spec.priority;
+  running->start = gang.start;
+  running->checkpoint = gang.checkpoint;
+  running->protected_level = gang.protected_level;
+  running->protected_until = gang.protected_until;
+  running->stopping = gang.stopping;
+  running->preempted_for = gang.preempted_for;
+}
+
 int32_t Pool::AddRunning(const RunningGang& gang, absl::Time now) {
   URSA_CHECK(gang.spec.priority >= 1 && gang.spec.priority <= kAboveAllPriorities)
       << "t" << gang.id.experiment_id << "." << gang.id.number;
@@ -128,15 +138,9 @@ int32_t Pool::AddRunning(const RunningGang& gang, absl::Time now) {
   Running& running = mutable_running(handle);
   running.id = gang.id;
   running.user = queue_.shares().IndexOf(gang.spec.owner);
-  running.priority = gang.spec.priority;
   running.experiment_slots_max = gang.spec.experiment_slots_max;
   running.places = gang.places;
-  running.start = gang.start;
-  running.checkpoint = gang.checkpoint;
-  running.protected_level = gang.protected_level;
-  running.protected_until = gang.protected_until;
-  running.stopping = gang.stopping;
-  running.preempted_for = gang.preempted_for;
+  SetTerms(gang, &running);
   for (const RankPlace& place : running.places) slots_.Occupy(place, handle);
   running.gives = GivesOf(running);
   Count(handle, 1);
@@ -156,13 +160,7 @@ void Pool::RemoveRunning(int32_t handle, absl::Time now) {
 void Pool::UpdateRunning(int32_t handle, const RunningGang& gang) {
   Running& running = mutable_running(handle);
   Count(handle, -1);
-  running.priority = gang.spec.priority;
-  running.start = gang.start;
-  running.checkpoint = gang.checkpoint;
-  running.protected_level = gang.protected_level;
-  running.protected_until = gang.protected_until;
-  running.stopping = gang.stopping;
-  running.preempted_for = gang.preempted_for;
+  SetTerms(gang, &running);
   Count(handle, 1);
 }
 

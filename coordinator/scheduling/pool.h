@@ -122,6 +122,8 @@ class Pool {
   void Count(int32_t handle, int sign);
   // The gang holds its places from now on (sign 1), or no longer (sign -1).
   void ChargeHeld(const Running& running, int sign, absl::Time now);
+  // Takes over what may change while a gang runs.
+  static void SetTerms(const RunningGang& gang, Running* running);
   SlotsByLevel GivesOf(const Running& running) const;
   void Recount(int32_t handle);
   void SetClaimant(const GangId& id, int32_t waiting);
