@@ -4,14 +4,6 @@
 #include "ursa/v1/cluster.grpc.pb.h"
 
 namespace ursa {
-
-Caller CallerOf(const grpc::CallbackServerContext& context) {
-  const auto auth = context.auth_context();
-  if (auth == nullptr) return Caller{};
-  const auto values = auth->FindPropertyValues(kActorProperty);
-  return values.empty() ? Caller{} : Caller{std::string(values[0].data(), values[0].size())};
-}
-
 namespace {
 
 class ClusterService : public v1::ClusterService::CallbackService {

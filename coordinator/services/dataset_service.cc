@@ -12,11 +12,12 @@ class DatasetService : public v1::DatasetService::CallbackService {
 
   grpc::ServerUnaryReactor* ImportDataset(grpc::CallbackServerContext* context, const v1::ImportDatasetRequest* request,
                                           v1::Import* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    // The list is read and its blobs are looked for: not on gRPC's threads.
-    env_.executor->Run([this, key = MakeRequestKey(CallerOf(*context), "DatasetService/ImportDataset", *request),
-                        request, reactor, response] { imports_.Start(key, *request, Answer(reactor, response)); });
-    return reactor;
+    return Starting(
+        env_, context, "DatasetService/ImportDataset", request, response,
+        [&](const RequestKey& key, Done<v1::Import> done) {
+          // The list is read and its blobs are looked for: not on gRPC's threads.
+          env_.executor->Run([this, key, request, done = std::move(done)] { imports_.Start(key, *request, done); });
+        });
   }
   grpc::ServerUnaryReactor* GetImport(grpc::CallbackServerContext* context, const v1::GetImportRequest* request,
                                       v1::Import* response) override {

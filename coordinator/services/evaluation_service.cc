@@ -16,11 +16,10 @@ class EvaluationService : public v1::EvaluationService::CallbackService {
   grpc::ServerUnaryReactor* CreateEvaluation(grpc::CallbackServerContext* context,
                                              const v1::CreateEvaluationRequest* request,
                                              v1::Evaluation* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    coordinator_.evaluations().CreateEvaluation(
-        MakeRequestKey(CallerOf(*context), "EvaluationService/CreateEvaluation", *request), *request,
-        Answer(reactor, response));
-    return reactor;
+    return Starting(coordinator_.env(), context, "EvaluationService/CreateEvaluation", request, response,
+                    [&](const RequestKey& key, Done<v1::Evaluation> done) {
+                      coordinator_.evaluations().CreateEvaluation(key, *request, std::move(done));
+                    });
   }
   grpc::ServerUnaryReactor* GetEvaluation(grpc::CallbackServerContext* context, const v1::GetEvaluationRequest* request,
                                           v1::Evaluation* response) override {
@@ -39,11 +38,10 @@ class ComparisonService : public v1::ComparisonService::CallbackService {
   grpc::ServerUnaryReactor* CreateComparison(grpc::CallbackServerContext* context,
                                              const v1::CreateComparisonRequest* request,
                                              v1::Comparison* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    coordinator_.evaluations().CreateComparison(
-        MakeRequestKey(CallerOf(*context), "ComparisonService/CreateComparison", *request), *request,
-        Answer(reactor, response));
-    return reactor;
+    return Starting(coordinator_.env(), context, "ComparisonService/CreateComparison", request, response,
+                    [&](const RequestKey& key, Done<v1::Comparison> done) {
+                      coordinator_.evaluations().CreateComparison(key, *request, std::move(done));
+                    });
   }
   grpc::ServerUnaryReactor* GetComparison(grpc::CallbackServerContext* context, const v1::GetComparisonRequest* request,
                                           v1::Comparison* response) override {

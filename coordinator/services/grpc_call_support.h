@@ -5,6 +5,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -15,10 +16,12 @@
 
 namespace ursa {
 
-// Property of the call's authentication context under which the authenticator leaves the token's name.
-inline constexpr char kActorProperty[] = "ursa-actor";
+// The token that a call shows. UNAUTHENTICATED: none.
+absl::StatusOr<std::string_view> TokenOf(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata);
 
-Caller CallerOf(const grpc::CallbackServerContext& context);
+// Who calls: whose token it shows. It is asked of the token once more, as the authenticator has no place to leave it:
+// gRPC's authentication context is one for all calls of a connection. UNAUTHENTICATED: it is nobody's any more.
+absl::StatusOr<Caller> CallerOf(const Environment& env, const grpc::CallbackServerContext& context);
 
 // Answers a unary call: fills `response` and finishes the reactor.
 template <typename Response>
@@ -38,15 +41,28 @@ grpc::ServerUnaryReactor* Reading(const Environment& env, grpc::CallbackServerCo
   return reactor;
 }
 
+// A call that changes and is answered later: `start(key, done)`.
+template <typename Request, typename Response, typename Start>
+grpc::ServerUnaryReactor* Starting(const Environment& env, grpc::CallbackServerContext* context,
+                                   std::string_view method, const Request* request, Response* response, Start start) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  Done<Response> done = Answer(reactor, response);
+  const absl::StatusOr<Caller> caller = CallerOf(env, *context);
+  if (caller.ok()) {
+    start(MakeRequestKey(*caller, method, *request), std::move(done));
+  } else {
+    done(caller.status());
+  }
+  return reactor;
+}
+
 // A call that changes: `decide(tx, caller)` gives a StatusOr<Response>; retries get the first answer.
 template <typename Request, typename Response, typename Decide>
 grpc::ServerUnaryReactor* Changing(const Environment& env, grpc::CallbackServerContext* context,
                                    std::string_view method, const Request* request, Response* response, Decide decide) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Caller caller = CallerOf(*context);
-  Mutate<Response>(env, MakeRequestKey(caller, method, *request), Answer(reactor, response),
-                   [&](Tx& tx) { return decide(tx, caller); });
-  return reactor;
+  return Starting(env, context, method, request, response, [&](const RequestKey& key, Done<Response> done) {
+    Mutate<Response>(env, key, std::move(done), [&](Tx& tx) { return decide(tx, key.caller); });
+  });
 }
 
 }  // namespace ursa

@@ -24,7 +24,6 @@
 namespace ursa {
 namespace {
 
-constexpr std::string_view kBearer = "Bearer ";
 constexpr std::string_view kHealthPrefix = "/grpc.health.v1.Health/";
 constexpr std::string_view kReflectionPrefix = "/grpc.reflection.";
 constexpr absl::Duration kShutdownTime = absl::Milliseconds(500);
@@ -33,31 +32,27 @@ std::string_view ToView(const grpc::string_ref& text) { return {text.data(), tex
 
 bool StartsWith(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
-// Looks at each call before its message is read.
+// Looks at each call before its message is read. Leaves nothing in `context`: it is the connection's, whose other calls
+// may be those of other tokens, and may be reading it at this moment.
 class Authenticator : public grpc::AuthMetadataProcessor {
  public:
   explicit Authenticator(const Access* access) : access_(*access) {}
 
   bool IsBlocking() const override { return false; }
 
-  grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context, OutputMetadata* consumed,
-                       OutputMetadata*) override {
+  grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext*, OutputMetadata*, OutputMetadata*) override {
     const auto path = metadata.find(":path");
     if (path == metadata.end()) return grpc::Status(grpc::StatusCode::INTERNAL, "call: has no path");
     const std::string_view called = ToView(path->second);
     if (StartsWith(called, kHealthPrefix)) return grpc::Status::OK;
-    const auto sent = metadata.find("authorization");
-    if (sent == metadata.end() || !StartsWith(ToView(sent->second), kBearer)) {
-      return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "token: none was sent");
-    }
-    const absl::StatusOr<Identity> identity = access_.Authenticate(ToView(sent->second).substr(kBearer.size()));
+    const absl::StatusOr<std::string_view> token = TokenOf(metadata);
+    if (!token.ok()) return ToGrpcStatus(token.status());
+    const absl::StatusOr<Identity> identity = access_.Authenticate(*token);
     if (!identity.ok()) return ToGrpcStatus(identity.status());
     if (!StartsWith(called, kReflectionPrefix)) {
       const absl::Status allowed = Authorize(*identity, called);
       if (!allowed.ok()) return ToGrpcStatus(allowed);
     }
-    context->AddProperty(kActorProperty, identity->actor);
-    consumed->emplace("authorization", std::string(ToView(sent->second)));
     return grpc::Status::OK;
   }
 

@@ -81,6 +81,15 @@ class GrpcServerTest : public ::testing::Test {
     v1::Status response;
     return v1::ClusterService::NewStub(channel_)->GetStatus(&context, v1::GetStatusRequest(), &response);
   }
+  static worker::v1::ConnectRequest MakeHello() {
+    worker::v1::ConnectRequest hello;
+    hello.mutable_hello()->set_kind("cpu");
+    hello.mutable_hello()->set_slots(2);
+    hello.mutable_hello()->set_cores(2);
+    hello.mutable_hello()->set_simd("avx2");
+    hello.mutable_hello()->set_incarnation("i1");
+    return hello;
+  }
   // Calls any method with an empty message.
   grpc::Status CallGeneric(const std::string& path, const std::string& token) {
     grpc::GenericStub stub(channel_);
@@ -241,12 +250,7 @@ TEST_F(GrpcServerTest, AWorkersStream) {
   grpc::ClientContext context;
   Prepare(&context, kWorker);
   auto stream = worker::v1::WorkerService::NewStub(channel_)->Connect(&context);
-  worker::v1::ConnectRequest hello;
-  hello.mutable_hello()->set_kind("cpu");
-  hello.mutable_hello()->set_slots(2);
-  hello.mutable_hello()->set_cores(2);
-  hello.mutable_hello()->set_simd("avx2");
-  hello.mutable_hello()->set_incarnation("i1");
+  const worker::v1::ConnectRequest hello = MakeHello();
   ASSERT_TRUE(stream->Write(hello));
   worker::v1::ConnectResponse answer;
   ASSERT_TRUE(stream->Read(&answer));
@@ -256,6 +260,41 @@ TEST_F(GrpcServerTest, AWorkersStream) {
   ASSERT_TRUE(stream->Write(hello));  // out of order
   EXPECT_FALSE(stream->Read(&answer));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+// A connection may carry the calls of several: a proxy's does.
+TEST_F(GrpcServerTest, CallersThatShareAConnectionAreToldApart) {
+  coordinator_->access().SetToken("other", "other-token", {v1::PERMISSION_WRITE});
+  {
+    grpc::ClientContext context;
+    Prepare(&context, kWorker);
+    auto stream = worker::v1::WorkerService::NewStub(channel_)->Connect(&context);
+    ASSERT_TRUE(stream->Write(MakeHello()));
+    worker::v1::ConnectResponse answer;
+    ASSERT_TRUE(stream->Read(&answer));
+    context.TryCancel();
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  const auto stub = v1::ClusterService::NewStub(channel_);
+  v1::Worker worker;
+  for (const std::string& token : {std::string(kAdmin), std::string("other-token"), std::string(kAdmin)}) {
+    grpc::ClientContext context;
+    Prepare(&context, token);
+    v1::DrainWorkerRequest request;
+    request.set_name("workers/w1");
+    const grpc::Status status = stub->DrainWorker(&context, request, &worker);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  const auto rows = records_.ReadEvents(1, 100);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  std::vector<std::string> actors;
+  for (const RecordStore::Event& row : *rows) {
+    records::AuditEventRecord event;
+    records::AuditPayload payload;
+    ASSERT_TRUE(event.ParseFromString(row.bytes) && payload.ParseFromString(event.payload()));
+    if (payload.action() == "worker.drain") actors.push_back(payload.actor());
+  }
+  EXPECT_EQ(actors, (std::vector<std::string>{"admin", "other", "admin"}));
 }
 
 TEST_F(GrpcServerTest, StreamsOfUnknownExperimentsEnd) {
