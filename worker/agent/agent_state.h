@@ -78,7 +78,8 @@ class AgentState {
   struct Options {
     TaskTable::Options tasks;
     EventOutbox::Options events;
-    Backoff::Options reconnect{absl::Milliseconds(50), absl::Seconds(2), 2};
+    // So that it is back within two seconds when a link heals.
+    Backoff::Options reconnect{absl::Milliseconds(50), absl::Seconds(1), 2};
     absl::Duration welcome_limit = absl::Seconds(15);     // from Hello to Welcome
     absl::Duration report_limit = absl::Minutes(5);       // a report waits so long for room
     absl::Duration rendezvous_limit = absl::Seconds(60);  // beyond the call's own timeout, for the coordinator's answer

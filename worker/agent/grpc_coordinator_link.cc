@@ -35,9 +35,11 @@ using worker::v1::ConnectResponse;
 
 constexpr size_t kPieceBytes = 1 << 20;
 
-// A channel and what each call over it carries.
+// Two channels and what each call over them carries. Blobs have a TCP connection of their own, made for the first call:
+// on a slow link heartbeats must not wait behind what is on its way of a checkpoint.
 struct Connection {
   std::shared_ptr<grpc::Channel> channel;
+  std::shared_ptr<grpc::Channel> blob_channel;
   std::string authorization;  // empty: none
 
   void Prepare(grpc::ClientContext* context) const {
@@ -55,7 +57,7 @@ absl::StatusOr<Connection> OpenConnection(const GrpcCoordinatorLinkOptions& opti
   }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.message_bytes_max);
-  // Retries are the agent's: a new channel must not wait for what another one learnt.
+  // Retries are the agent's: a new channel must not wait for what another one learnt, nor share its connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
@@ -63,9 +65,12 @@ absl::StatusOr<Connection> OpenConnection(const GrpcCoordinatorLinkOptions& opti
   // A machine's proxy settings are for the outside world.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   if (!address.is_loopback) {
-    const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms / 2);
+    const auto millis = [](absl::Duration time) { return static_cast<int>(absl::ToInt64Milliseconds(time)); };
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, millis(options.keepalive));
+    // The kernel's limit as well (TCP_USER_TIMEOUT): heartbeats go out all the time, so a cut link is seen this soon,
+    // and healing finds an agent that connects anew, not one that waits for a retransmission.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, millis(options.unacknowledged_max));
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, millis(options.connect_timeout));
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
@@ -77,6 +82,7 @@ absl::StatusOr<Connection> OpenConnection(const GrpcCoordinatorLinkOptions& opti
     credentials = grpc::SslCredentials(tls);
   }
   connection.channel = grpc::CreateCustomChannel(address.target, credentials, arguments);
+  connection.blob_channel = grpc::CreateCustomChannel(address.target, credentials, arguments);
   return connection;
 }
 
@@ -229,10 +235,10 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
     absl::StatusOr<std::unique_ptr<v1::BlobService::Stub>> Begin() {
       absl::MutexLock lock(&link_->mu_);
       if (link_->stopped_) return absl::CancelledError("coordinator link: stopped");
-      if (link_->connection_.channel == nullptr) return absl::UnavailableError("coordinator: not connected yet");
+      if (link_->connection_.blob_channel == nullptr) return absl::UnavailableError("coordinator: not connected yet");
       link_->contexts_.insert(&context_);
       link_->connection_.Prepare(&context_);
-      return v1::BlobService::NewStub(link_->connection_.channel);
+      return v1::BlobService::NewStub(link_->connection_.blob_channel);
     }
     void SetLimit(absl::Duration limit) {
       context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(limit));

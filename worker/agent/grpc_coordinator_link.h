@@ -19,8 +19,11 @@ struct GrpcCoordinatorLinkOptions {
   std::string ca_file;                                  // PEM certificates to trust with TLS; empty: the system's
   int message_bytes_max = 64 << 20;                     // received
   absl::Duration short_call_limit = absl::Seconds(30);  // of calls that answer at once
-  // Pings on connections that leave this machine, to notice a peer that vanished without a word.
+  // On connections that leave this machine, to notice a peer that vanished without a word: pings, how long an answer or
+  // the receipt of what was sent may take, and how long a connection may take to be made.
   absl::Duration keepalive = absl::Seconds(30);
+  absl::Duration unacknowledged_max = absl::Seconds(5);
+  absl::Duration connect_timeout = absl::Seconds(3);
 };
 
 // The real link.
