@@ -27,11 +27,14 @@ class _Result(unittest.TextTestResult):
         super().addFailure(test, err)
         self._mark("failure", self.failures[-1][1])
 
-    def addError(self, test, err):
-        super().addError(test, err)
-        if not hasattr(self, "case"):  # setUpClass or setUpModule failed: no case has begun
+    def _begin_setup(self, test):
+        if not isinstance(test, unittest.TestCase):  # setUpClass or setUpModule ended this way: no case has begun
             self.case = ET.Element("testcase", classname="setup", name=test.id())
             self.cases.append(self.case)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self._begin_setup(test)
         self._mark("error", self.errors[-1][1])
 
     def addSubTest(self, test, subtest, err):
@@ -41,13 +44,14 @@ class _Result(unittest.TextTestResult):
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
+        self._begin_setup(test)
         self._mark("skipped", reason)
 
 
 def main(module="__main__"):
     cases = []
     result_class = type("Result", (_Result,), {"cases": cases})
-    runner = unittest.TextTestRunner(resultclass=result_class)
+    runner = unittest.TextTestRunner(resultclass=result_class, verbosity=2)  # names, and why a case is skipped
     program = unittest.main(module=module, testRunner=runner, exit=False)
     path = os.environ.get("XML_OUTPUT_FILE")
     if path:

@@ -135,12 +135,12 @@ model {{ architecture: "efficientnet_lite0" pretrained: "imagenet" }}
 data {{ item_transforms {{ resize {{ size: 32 }} }} batch_transforms {{ aug_transforms {{}} }} batch_size: 8 }}
 train {{ fine_tune {{ epochs: {epochs} }} metrics: ["error_rate", "accuracy"] }}
 resources {{ slots_per_trial: {slots} }}
-checkpoint {{ every_steps: 2 }}
+checkpoint {{ every_steps: {checkpoint_steps} }}
 max_restarts: 20
 """
 
 
-def write_recipe(folder, dataset, epochs=1, slots=2):
-    path = pathlib.Path(folder) / f"{dataset}-{epochs}-{slots}.textproto"
-    path.write_text(SMALL_RECIPE.format(dataset=dataset, epochs=epochs, slots=slots))
+def write_recipe(folder, dataset, epochs=1, slots=2, checkpoint_steps=2):
+    path = pathlib.Path(folder) / f"{dataset}-{epochs}-{slots}-{checkpoint_steps}.textproto"
+    path.write_text(SMALL_RECIPE.format(dataset=dataset, epochs=epochs, slots=slots, checkpoint_steps=checkpoint_steps))
     return path

@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""Coordinator and worker on two hosts, and the cable between them cut while a job trains: it goes on, and ends bit-equal.
-
-The cut lasts URSA_PARTITION_SECONDS, 8 if that is not set; a night's form is 60."""
+"""Coordinator and worker on two hosts, and the cable between them cut while a job trains: it goes on, and ends bit-equal."""
 
 import os
 import pathlib
@@ -18,7 +16,7 @@ from daemons import Daemons, make_certificates  # noqa: E402
 from two_hosts import HERE, NotAllowed, TwoHosts  # noqa: E402
 import xml_report  # noqa: E402
 
-LONG_CUT = float(os.environ.get("URSA_PARTITION_SECONDS") or 8)  # beyond the lease of 3 s
+LONG_CUT = 60  # far beyond the lease of 3 s
 SHORT_CUT = 1  # within it
 COMPARED = ("train_loss", "valid_loss", "error_rate", "accuracy")
 
@@ -49,7 +47,8 @@ class PartitionTest(unittest.TestCase):
     @classmethod
     def train(cls, disturb):
         """Trains on two ranks; `disturb(job)` once it is on its way. What `show` said at the end, with its metric points."""
-        job = cls.ursa.ok("experiment", "create", write_recipe(cls.folder, "stripes", epochs=12))["experiment_id"]
+        recipe = write_recipe(cls.folder, "stripes", epochs=6, checkpoint_steps=4)
+        job = cls.ursa.ok("experiment", "create", recipe)["experiment_id"]
         wait_until(lambda: cls.step(job) >= 5, 60, f"the first steps of {job}")
         disturb(job)
         shown = wait_until(lambda: (answer := cls.ursa.ok("experiment", "show", job))["state"] in ("COMPLETED", "ERROR", "CANCELED") and answer,
@@ -72,12 +71,13 @@ class PartitionTest(unittest.TestCase):
             wait_until(self.num_workers, 30, "the worker is back")
             back = time.monotonic() - healed
             wait_until(lambda: self.step(job) > last_step, 60, "training goes on")
-            print(f"cut of {seconds:g} s: worker back {back:.1f} s after healing, training seen to go on after {time.monotonic() - healed:.1f} s")
+            print(f"cut of {seconds} s: worker back {back:.2f} s after healing, training seen to go on after {time.monotonic() - healed:.2f} s",
+                  flush=True)
         return disturb
 
     def expect_bit_equal(self, run):
         self.assertEqual(run["state"], "COMPLETED", run["reason"])
-        self.assertGreaterEqual(len(run["points"]), 40)
+        self.assertGreaterEqual(len(run["points"]), 24)
         self.assertEqual(run["points"], self.calm["points"])
         self.assertIs(self.ursa.ok("audit", "verify")["ok"], True)
 
