@@ -74,8 +74,7 @@ absl::StatusOr<absl::Duration> Cluster::StartCoordinator() {
 absl::Status Cluster::StartWorker() {
   worker_started_ = Clock::Real()->Now();
   URSA_ASSIGN_OR_RETURN(worker_, Process::Start({programs_.worker, "--dir", cluster_folder(), "--token_file",
-                                                 cluster_folder() + "/worker.token", "--slots", absl::StrCat(kSlots),
-                                                 "--task_binary", programs_.task},
+                                                 cluster_folder() + "/worker.token", "--slots", absl::StrCat(kSlots)},
                                                 Variables(), LogFile(kWorker)));
   return absl::OkStatus();
 }

@@ -31,7 +31,8 @@ bool NeedsWork(const std::string& name) {
                               "coordinator.report.", "coordinator.import.", "coordinator.evaluation."});
 }
 
-// Passed when something has been garbage for a minute, as the jobs of the storm before leave it.
+// Passed when something has been garbage for a minute, as the jobs of the storm before leave it: their turn comes last,
+// for which the short form has no time.
 bool NeedsGarbage(const std::string& name) {
   return StartsWithAny(name, {"storage.blob.before_delete", "storage.blob.deleted"});
 }
@@ -85,20 +86,20 @@ Storm::Kills WorkKills(const Cluster& cluster, Rng* rng) {
 }
 
 Storm::Kills ChangeKills(const Cluster& cluster, Rng* rng) {
+  std::deque<Kill> kills;
   std::deque<Kill> late;
-  std::deque<Kill> others;
   for (const Cluster::Point& point : cluster.Points(kCoordinator)) {
     if (IsOfFirstOrLast(point.name) || NeedsWork(point.name)) continue;
     if (NeedsGarbage(point.name)) {
       Add(point, 1, rng, &late);
     } else {
-      Add(point, IsHot(point.name) ? 60 : IsOfStart(point.name) ? 1 : 3, rng, &others);
+      Add(point, IsHot(point.name) ? 60 : IsOfStart(point.name) ? 1 : 3, rng, &kills);
     }
   }
-  others.insert(others.end(), kRandomChangeKills, Kill());
-  Shuffle(&others, rng);
-  late.insert(late.end(), others.begin(), others.end());
-  return {{kCoordinator, late}};
+  kills.insert(kills.end(), kRandomChangeKills, Kill());
+  Shuffle(&kills, rng);
+  kills.insert(kills.end(), late.begin(), late.end());
+  return {{kCoordinator, kills}};
 }
 
 Kill EndKill() { return Kill{"coordinator.end.before", kDie, 1}; }

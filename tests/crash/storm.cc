@@ -127,7 +127,7 @@ absl::Status Storm::Run(Kills kills) {
     return true;
   };
   while (!is_done()) {
-    if (Now() >= deadline) {
+    if (Now() >= deadline && totals_.kills.size() >= options_.points_min) {
       for (auto& [program, target] : targets_) {
         target.kills.clear();
         target.due = Now();

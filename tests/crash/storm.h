@@ -42,7 +42,8 @@ class Storm {
   struct Options {
     absl::Duration reach_limit = absl::Seconds(4);       // for a process to come to its point
     absl::Duration random_delay_max = absl::Seconds(1);  // before a kill at a random moment
-    absl::Duration time_limit = absl::Minutes(3);        // after which the kills that are left are not made
+    absl::Duration time_limit = absl::Minutes(3);        // after which the kills that are left are not made ...
+    size_t points_min = 0;                               // ... once there was a kill at so many points
     double check_share = 0.1;   // of the subjects that have nothing unknown, checked after each restart
     int store_check_every = 8;  // deaths of the coordinator
   };
