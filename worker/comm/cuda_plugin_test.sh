@@ -7,7 +7,7 @@ plugin=$1
 shift
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-nm -D --defined-only "$plugin" | grep -q ' T ursa_cuda_plugin$' || fail "ursa_cuda_plugin is not exported"
+nm -D --defined-only "$plugin" | grep ' T ursa_cuda_plugin$' > /dev/null || fail "ursa_cuda_plugin is not exported"
 
 needed=$(readelf -d "$plugin" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
 for library in libtorch_cuda.so libc10_cuda.so libtorch_cpu.so libc10.so; do
@@ -20,7 +20,8 @@ trap 'rm -f "$provided" "$provided.wanted"' EXIT
 folder=$(dirname "$(readlink -f "$1")")
 for library in $needed; do
   path=$(find -L "$folder" "$folder/../.." . -name "$library" -print -quit 2> /dev/null || true)
-  [[ -n $path ]] || path=$(/sbin/ldconfig -p | awk -v name="$library" '$1 == name { print $NF; exit }')
+  # awk reads on: an ldconfig that cannot write would end this script.
+  [[ -n $path ]] || path=$(/sbin/ldconfig -p | awk -v name="$library" '$1 == name && !found { print $NF; found = 1 }')
   if [[ -z $path ]]; then
     # CUDA's own libraries are on GPU machines only; what comes from them is listed below.
     echo "not here: $library"
