@@ -2,32 +2,20 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <utility>
-#include <variant>
 
 #include "base/log.h"
 #include "base/planted_bug.h"
 #include "base/status_macros.h"
 #include "coordinator/commit/failpoints.h"
-#include "ursa/storage/v1/records.pb.h"
+#include "coordinator/commit/stored_records.h"
 
 namespace ursa {
 namespace {
 
-constexpr std::string_view kMetaTable = "meta";
-constexpr std::string_view kCommitId = "commit";
-
 // Settling may change what has to be settled; it comes to rest after a few rounds or has a bug.
 constexpr int kSettleRoundsMax = 1000;
-
-template <typename Record>
-void AddToBatch(const Mutation::PutOperation<Record>& put, RecordBatch* batch) {
-  batch->Put(EntityTraits<Record>::kTable, RecordId(EntityTraits<Record>::KeyOf(put.record)), put.record);
-}
-template <typename Record>
-void AddToBatch(const Mutation::DeleteOperation<Record>& deletion, RecordBatch* batch) {
-  batch->Delete(EntityTraits<Record>::kTable, RecordId(deletion.key));
-}
 
 }  // namespace
 
@@ -39,35 +27,16 @@ void Commit::EndProcess(const absl::Status& status) {
 absl::StatusOr<std::unique_ptr<Commit>> Commit::Open(RecordStore* store, Options options) {
   auto commit = std::unique_ptr<Commit>(new Commit(store, std::move(options)));
   absl::MutexLock lock(&commit->mu_);
-  State& state = commit->state_;
-  uint64_t sequence = 0;
-  Group modernized;  // records that an older version wrote, in today's form
-  URSA_RETURN_IF_ERROR(
-      store->VisitAll([&](std::string_view table, std::string_view id, std::string_view bytes) -> absl::Status {
-        if (table == kMetaTable) {
-          records::CommitRecord record;
-          if (id != kCommitId || !record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-            return absl::DataLossError("record meta/" + std::string(id) + ": cannot be read");
-          }
-          sequence = record.sequence();
-          return absl::OkStatus();
-        }
-        Mutation mutation;
-        bool must_be_stored = false;
-        absl::Status status = State::AddStored(table, bytes, &mutation, &must_be_stored);
-        if (!status.ok())
-          return absl::DataLossError("record " + std::string(id) + ": " + std::string(status.message()));
-        if (must_be_stored) {
-          for (const Mutation::Operation& operation : mutation.operations()) {
-            std::visit([&modernized](const auto& typed) { AddToBatch(typed, &modernized.batch); }, operation);
-          }
-        }
-        state.Apply(std::move(mutation), State::CommitKey());
-        return absl::OkStatus();
-      }));
-  commit->sequence_ = commit->durable_sequence_ = sequence;
-  if (!modernized.batch.empty()) {
+  StoredRecords records(store);
+  while (std::optional<Mutation> mutation = records.Next()) {
+    commit->state_.Apply(*std::move(mutation), State::CommitKey());
+  }
+  URSA_RETURN_IF_ERROR(records.status());
+  commit->sequence_ = commit->durable_sequence_ = records.sequence();
+  if (!records.modernized().empty()) {
+    Group modernized;
     modernized.last_sequence = ++commit->sequence_;
+    modernized.batch.Append(records.modernized());
     commit->queue_.push_back(std::move(modernized));
   }
   failpoints::commit_opened.Pass();
@@ -143,9 +112,7 @@ bool Commit::Write(std::vector<Group> groups) {
   if (has_bulk_writes) failpoints::commit_bulk_written.Pass();
   const uint64_t last_sequence = groups.back().last_sequence;
   if (status.ok() && (!batch.empty() || has_bulk_writes)) {
-    records::CommitRecord record;
-    record.set_sequence(last_sequence);
-    batch.Put(kMetaTable, kCommitId, record);
+    AddCommitToBatch(last_sequence, &batch);
     failpoints::commit_before_write.Pass();
     status = store_->Commit(batch);
   }
@@ -216,9 +183,7 @@ void Commit::Transaction::Apply(Mutation mutation) {
   for (const records::AuditEventRecord& row : commit_->state_.ChainAudit(&mutation)) {
     group_.batch.AddEvent(row.sequence(), row);
   }
-  for (const Mutation::Operation& operation : mutation.operations()) {
-    std::visit([this](const auto& typed) { AddToBatch(typed, &group_.batch); }, operation);
-  }
+  AddToBatch(mutation, &group_.batch);
   changes_.Merge(commit_->state_.Apply(std::move(mutation), State::CommitKey()));
 }
 

@@ -9,9 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "coordinator/commit/stored_records.h"
 #include "storage/keys.h"
 #include "storage/memory_kv_store.h"
 
@@ -61,11 +63,15 @@ class GatedStore : public KvStore {
   int num_waiting_ = 0;
 };
 
-Mutation PutCounter(const std::string& name, int64_t value) {
+records::CounterRecord Counter(const std::string& name, int64_t value) {
   records::CounterRecord record;
   record.set_name(name);
   record.set_value(value);
-  return std::move(Mutation().Put(std::move(record)));
+  return record;
+}
+
+Mutation PutCounter(const std::string& name, int64_t value) {
+  return std::move(Mutation().Put(Counter(name, value)));
 }
 
 std::unique_ptr<Commit> Open(RecordStore* records, Commit::Options options = {}) {
@@ -254,6 +260,41 @@ TEST(CommitTest, AReopenedStoreHasTheSameState) {
   Tx tx(commit.get());
   EXPECT_EQ(tx.state().DebugExport(), before);
   EXPECT_EQ(tx.state().audit_head().sequence(), 1);
+}
+
+TEST(CommitTest, ManyRecordsAreReadBesideTheirApplication) {
+  MemoryKvStore store;
+  RecordStore records(&store);
+  constexpr int kNumCounters = 20'000;  // more than may wait to be applied
+  const auto name = [](int i) { return absl::StrCat("counter", i); };
+  {
+    const auto commit = Open(&records);
+    Mutation mutation;
+    for (int i = 0; i < kNumCounters; ++i) mutation.Put(Counter(name(i), i));
+    Tx(commit.get()).Apply(std::move(mutation));
+    commit->RunQueued();
+  }
+  {
+    const auto commit = Open(&records);
+    Tx tx(commit.get());
+    EXPECT_EQ(tx.state().All<records::CounterRecord>().size(), size_t{kNumCounters});
+    for (int i = 0; i < kNumCounters; ++i) ASSERT_EQ(tx.state().NextNumber(name(i)), i + 1);
+  }
+  RecordBatch damaged;
+  damaged.PutBytes("counter", name(kNumCounters / 2), "\xff\xff\xff");
+  ASSERT_TRUE(records.Commit(damaged).ok());
+  EXPECT_EQ(Commit::Open(&records, {}).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(StoredRecordsTest, MayBeLeftBeforeAllIsRead) {
+  MemoryKvStore store;
+  RecordStore records(&store);
+  RecordBatch batch;
+  for (int i = 0; i < 20'000; ++i) batch.Put("counter", absl::StrCat("counter", i), Counter("a", i));
+  ASSERT_TRUE(records.Commit(batch).ok());
+  { const StoredRecords unread(&records); }
+  StoredRecords read(&records);
+  EXPECT_TRUE(read.Next().has_value());
 }
 
 TEST(CommitTest, SettleRunsUntilNothingChanges) {

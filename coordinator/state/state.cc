@@ -90,8 +90,10 @@ std::vector<records::AuditEventRecord> State::ChainAudit(Mutation* mutation) con
 template <typename Record>
 void State::Put(Record record, Changes* changes) {
   auto& table = Table<Record>();
-  const auto [it, is_new] = table.try_emplace(EntityTraits<Record>::KeyOf(record));
-  if (!is_new) Index(it->second, -1, changes);
+  const size_t num_before = table.size();
+  // What is new has the greatest key in most tables, and always at start.
+  const auto it = table.try_emplace(table.end(), EntityTraits<Record>::KeyOf(record));
+  if (table.size() == num_before) Index(it->second, -1, changes);
   it->second = std::move(record);
   Index(it->second, 1, changes);
 }

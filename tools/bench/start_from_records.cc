@@ -29,6 +29,7 @@ namespace ursa {
 namespace {
 
 constexpr int kEpochs = 5;
+constexpr int kRecordsAnExperiment = 3 + kEpochs;
 constexpr int kExperimentsABatch = 500;
 
 template <typename Record>
@@ -128,7 +129,7 @@ int Main(int argc, char** argv) {
   for (int round = 0; round < rounds; ++round) {
     seconds.push_back(Open(folder, num_experiments));
     std::printf("round %d: %lld experiments, %lld records, %.2f s\n", round, static_cast<long long>(num_experiments),
-                static_cast<long long>(num_experiments * (2 + kEpochs)), seconds.back());
+                static_cast<long long>(num_experiments * kRecordsAnExperiment), seconds.back());
   }
   std::sort(seconds.begin(), seconds.end());
   std::printf("start from records: median %.2f s, minimum %.2f s, maximum %.2f s (goal: 2 s for 100000)\n",
