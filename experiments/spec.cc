@@ -62,12 +62,15 @@ absl::Status ApplyOverrides(const std::vector<std::string>& assignments, v1::Exp
   return absl::OkStatus();
 }
 
+absl::Status CheckRecipe(const v1::ExperimentSpec& spec) { return FillAndCheck(spec).status(); }
+
 absl::Status ValidateRecipe(const v1::ExperimentSpec& spec) { return ValidateAndFill(spec).status(); }
 
 absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spec) {
   URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec filled, FillAndCheck(spec));
+  TrialRecipes recipes(filled);
   URSA_RETURN_IF_ERROR(
-      CheckTrials(filled, [&](const Hyperparameters& values) { return TrialSpec(filled, values).status(); }));
+      CheckTrials(filled, [&](const Hyperparameters& values) { return recipes.Make(values).status(); }));
   return filled;
 }
 
@@ -76,9 +79,10 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& 
   URSA_RETURN_IF_ERROR(CheckContext(resolved, context));
   ResolveConcurrentTrials(context.cluster_slots, &resolved);
   URSA_RETURN_IF_ERROR(ResolveWarmStart(context.earlier_trials, &resolved));
+  TrialRecipes recipes(resolved);
   URSA_RETURN_IF_ERROR(CheckTrials(resolved, [&](const Hyperparameters& values) -> absl::Status {
-    URSA_ASSIGN_OR_RETURN(const v1::ExperimentSpec trial, TrialSpec(resolved, values));
-    return CheckContext(trial, context);
+    URSA_ASSIGN_OR_RETURN(const v1::ExperimentSpec* trial, recipes.Make(values));
+    return CheckContext(*trial, context);
   }));
   resolved.set_dataset(context.dataset);
   v1::ExecutionSpec* execution = resolved.mutable_execution();
@@ -90,17 +94,27 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& 
 }
 
 absl::StatusOr<v1::ExperimentSpec> TrialSpec(const v1::ExperimentSpec& resolved, const Hyperparameters& values) {
-  v1::ExperimentSpec trial = resolved;
-  trial.clear_searcher();
-  trial.clear_hyperparameters();
-  URSA_RETURN_IF_ERROR(SetHyperparameters(values, &trial));
-  if (resolved.searcher().has_adaptive_asha()) {
-    v1::FineTune* fine_tune = trial.mutable_train()->mutable_fine_tune();
-    fine_tune->set_epochs(resolved.searcher().adaptive_asha().max_epochs() - fine_tune->freeze_epochs());
+  TrialRecipes recipes(resolved);
+  URSA_ASSIGN_OR_RETURN(const v1::ExperimentSpec* trial, recipes.Make(values));
+  return *trial;
+}
+
+TrialRecipes::TrialRecipes(const v1::ExperimentSpec& resolved) : without_values_(resolved) {
+  without_values_.clear_searcher();
+  without_values_.clear_hyperparameters();
+  if (resolved.searcher().has_adaptive_asha()) max_epochs_ = resolved.searcher().adaptive_asha().max_epochs();
+}
+
+absl::StatusOr<const v1::ExperimentSpec*> TrialRecipes::Make(const Hyperparameters& values) {
+  trial_ = without_values_;  // which keeps its memory
+  URSA_RETURN_IF_ERROR(SetHyperparameters(values, &trial_));
+  if (max_epochs_) {
+    v1::FineTune* fine_tune = trial_.mutable_train()->mutable_fine_tune();
+    fine_tune->set_epochs(*max_epochs_ - fine_tune->freeze_epochs());
   }
-  FillDefaults(&trial);
-  URSA_RETURN_IF_ERROR(CheckValues(trial));
-  return trial;
+  FillDefaults(&trial_);
+  URSA_RETURN_IF_ERROR(CheckValues(trial_));
+  return &trial_;
 }
 
 std::vector<int32_t> GangSizes(const v1::ExperimentSpec& resolved) {

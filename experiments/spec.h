@@ -4,6 +4,7 @@
 #define URSA_EXPERIMENTS_SPEC_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ struct ResolveContext {
   std::vector<EarlierTrial> earlier_trials;  // of searcher.warm_start.experiment, by number
 };
 
+// What a recipe can get wrong by itself, its hyperparameters' values not put in. Errors: as ValidateRecipe.
+absl::Status CheckRecipe(const v1::ExperimentSpec& spec);
+
 // Everything that a recipe can get wrong by itself, also with its hyperparameters' values put in. How the batch falls
 // onto the slots is judged by ValidateAndResolve: somebody who asks for more slots than there are is told that first.
 // Errors: INVALID_ARGUMENT: field path, value, what is allowed (of a search: after the hyperparameter or trial that
@@ -56,6 +60,19 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& 
 // INVALID_ARGUMENT, FAILED_PRECONDITION: values that make no valid recipe together (kTrialsCheckedMax says up to which
 // trial that is found at submit).
 absl::StatusOr<v1::ExperimentSpec> TrialSpec(const v1::ExperimentSpec& resolved, const Hyperparameters& values);
+
+// The same for many trials of one search, without a copy of the recipe for each. Copyable; not thread-safe.
+class TrialRecipes {
+ public:
+  explicit TrialRecipes(const v1::ExperimentSpec& resolved);
+  // Good until the next call.
+  absl::StatusOr<const v1::ExperimentSpec*> Make(const Hyperparameters& values);
+
+ private:
+  v1::ExperimentSpec without_values_;
+  std::optional<int32_t> max_epochs_;  // of adaptive_asha
+  v1::ExperimentSpec trial_;
+};
 
 // Of a resolved recipe: the sizes that a trial's gang may have, largest first: those from min_slots_per_trial to
 // slots_per_trial that divide the batch. Not empty.

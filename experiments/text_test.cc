@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "experiments/textproto.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -90,6 +91,25 @@ TEST(SetFieldTest, Scalars) {
   EXPECT_EQ(After(" train.fine_tune.base_lr = 5e-3 ").train().fine_tune().base_lr(), 5e-3);
   EXPECT_FALSE(After("train.train_bn=false").train().train_bn());
   EXPECT_EQ(After("train.fine_tune.epochs=1").name(), "x");
+}
+
+TEST(SetFieldTest, NumbersAreThoseOfTheParser) {
+  for (const std::string literal : {"0", "-0", "7", "-7", "010", "0x10", "0.5", "-0.25", "00.5", "5.", ".5", "1e-05", "1e5",
+                                    "1e400", "5e-324", "1-2", "1e", "1.5f", "9223372036854775807", "9223372036854775808",
+                                    "2147483648", "1 2", "+1", "inf"}) {
+    for (const std::string field : {"seed", "max_restarts"}) {
+      v1::ExperimentSpec parsed;
+      v1::ExperimentSpec set;
+      const bool is_number = ParseTextproto("r", absl::StrCat(field, ": ", literal), &parsed).ok();
+      EXPECT_EQ(SetField(absl::StrCat(field, "=", literal), &set).ok(), is_number) << field << " " << literal;
+      EXPECT_EQ(set.SerializeAsString(), parsed.SerializeAsString()) << field << " " << literal;
+    }
+    v1::FineTune parsed;
+    v1::FineTune set;
+    const bool is_number = ParseTextproto("r", absl::StrCat("base_lr: ", literal), &parsed).ok();
+    EXPECT_EQ(SetField(absl::StrCat("base_lr=", literal), &set).ok(), is_number) << literal;
+    EXPECT_EQ(set.SerializeAsString(), parsed.SerializeAsString()) << literal;
+  }
 }
 
 TEST(SetFieldTest, StringsWithAndWithoutQuotes) {

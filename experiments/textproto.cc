@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -287,9 +288,33 @@ absl::StatusOr<std::unique_ptr<Message>> ParseValue(const Assignment& assignment
   return SetError(assignment.path, fact);
 }
 
+// Sets a number that is written as people write them: what the parser would do, without it. False: left to the parser.
+bool SetPlainNumber(const FieldDescriptor* field, const std::string& value, Message* parent) {
+  const size_t first = !value.empty() && value[0] == '-' ? 1 : 0;
+  const bool is_plain = first < value.size() && value[first] >= '0' && value[first] <= '9' &&
+                        (value[first] != '0' || first + 1 == value.size() || value[first + 1] == '.') &&
+                        value.find_first_not_of("0123456789.e-", first) == std::string::npos;
+  if (!is_plain || field->is_repeated()) return false;
+  const Reflection* reflection = parent->GetReflection();
+  double number = 0;
+  int32_t int32 = 0;
+  int64_t int64 = 0;
+  if (field->cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE && absl::SimpleAtod(value, &number)) {
+    reflection->SetDouble(parent, field, number);
+  } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_INT32 && absl::SimpleAtoi(value, &int32)) {
+    reflection->SetInt32(parent, field, int32);
+  } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_INT64 && absl::SimpleAtoi(value, &int64)) {
+    reflection->SetInt64(parent, field, int64);
+  } else {
+    return false;
+  }
+  return true;
+}
+
 absl::Status SetLeaf(const Assignment& assignment, Message* parent) {
   const PathStep& step = assignment.steps.back();
   URSA_ASSIGN_OR_RETURN(const FieldDescriptor* field, FindField(assignment.path, step, *parent));
+  if (SetPlainNumber(field, assignment.value, parent)) return absl::OkStatus();
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Message> value, ParseValue(assignment, field, *parent));
   const Reflection* reflection = parent->GetReflection();
   if (!step.index) {
@@ -385,16 +410,20 @@ absl::Status ParseTextproto(std::string_view subject, std::string_view text, Mes
 }
 
 absl::Status SetField(std::string_view assignment, Message* message) {
-  URSA_ASSIGN_OR_RETURN(const Assignment parsed, ParseAssignment(assignment));
   const std::unique_ptr<Message> changed(message->New());
   changed->CopyFrom(*message);
-  Message* parent = changed.get();
+  URSA_RETURN_IF_ERROR(SetFieldInPlace(assignment, changed.get()));
+  message->GetReflection()->Swap(message, changed.get());
+  return absl::OkStatus();
+}
+
+absl::Status SetFieldInPlace(std::string_view assignment, Message* message) {
+  URSA_ASSIGN_OR_RETURN(const Assignment parsed, ParseAssignment(assignment));
+  Message* parent = message;
   for (size_t i = 0; i + 1 < parsed.steps.size(); ++i) {
     URSA_ASSIGN_OR_RETURN(parent, Descend(parsed.path, parsed.steps[i], parent));
   }
-  URSA_RETURN_IF_ERROR(SetLeaf(parsed, parent));
-  message->GetReflection()->Swap(message, changed.get());
-  return absl::OkStatus();
+  return SetLeaf(parsed, parent);
 }
 
 std::string CanonicalText(const Message& message) {

@@ -25,6 +25,8 @@ absl::Status ParseTextproto(std::string_view subject, std::string_view text, goo
 // list (to append). On an error `message` is unchanged. Errors: INVALID_ARGUMENT with the path, the part of it that is
 // wrong and the fields allowed there, or the type the value should have had.
 absl::Status SetField(std::string_view assignment, google::protobuf::Message* message);
+// The same, faster; but an error may leave some of the path's messages in `message`.
+absl::Status SetFieldInPlace(std::string_view assignment, google::protobuf::Message* message);
 
 // All fields that are set, in order of their numbers, floating-point numbers exact: equal messages give equal text in
 // any version of the protobuf library, so hashes are taken over it. For messages without maps, extensions and unknown

@@ -16,13 +16,13 @@ absl::Time FromTimestamp(const google::protobuf::Timestamp& timestamp) {
   return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
 }
 
-int64_t TakeNumber(Tx& tx, const std::string& counter) {
+int64_t TakeNumber(Tx& tx, const std::string& counter, int64_t count) {
+  const int64_t first = tx.state().NextNumber(counter);
   records::CounterRecord record;
   record.set_name(counter);
-  record.set_value(tx.state().NextNumber(counter));
-  const int64_t number = record.value();
+  record.set_value(first + count - 1);
   tx.Put(std::move(record));
-  return number;
+  return first;
 }
 
 records::AuditPayload AuditEvent(const Environment& env, const Caller& caller, std::string action, std::string resource,

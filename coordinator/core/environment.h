@@ -91,8 +91,9 @@ using Done = std::function<void(absl::StatusOr<Response>)>;
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
 absl::Time FromTimestamp(const google::protobuf::Timestamp& timestamp);
 
-// The next number of a counter ("experiment", "worker", ...), taken: it is never given out again.
-int64_t TakeNumber(Tx& tx, const std::string& counter);
+// The next number of a counter ("experiment", "worker", ...), taken: it is never given out again. With the `count` - 1
+// numbers that follow it.
+int64_t TakeNumber(Tx& tx, const std::string& counter, int64_t count = 1);
 
 // An audit event of now.
 records::AuditPayload AuditEvent(const Environment& env, const Caller& caller, std::string action, std::string resource,

@@ -66,7 +66,7 @@ absl::StatusOr<std::vector<EarlierTrial>> EarlierTrials(const Tx& tx, const v1::
 
 absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
                                                    const v1::CreateExperimentRequest& request) const {
-  URSA_RETURN_IF_ERROR(ValidateRecipe(request.spec()));
+  URSA_RETURN_IF_ERROR(CheckRecipe(request.spec()));  // what is wrong with it comes before what is not there
   URSA_ASSIGN_OR_RETURN(const records::DatasetVersionRecord* dataset, FindDataset(tx, request.spec().dataset()));
   const v1::DatasetVersion& version = dataset->version();
   const std::string& pool = request.spec().resources().pool();
@@ -90,12 +90,12 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
   record.set_manifest_hash(dataset->manifest_blob());
   *record.mutable_classes() = version.classes();
   record.set_id(TakeNumber(tx, "experiment"));
-  URSA_LOG(INFO) << "experiment=" << Name(record.id()) << (request.paused() ? " ->PAUSED" : " ->QUEUED")
-                 << " dataset=" << context.dataset << " actor=" << caller.actor;
   const int64_t id = record.id();
   Mutation mutation;
   mutation.Audit(AuditEvent(env_, caller, "experiment.create", IdName("experiments", 'e', id), context.dataset));
   trials_.Begin(tx, &record, &mutation);
+  URSA_LOG(INFO) << "experiment=" << Name(id) << (request.paused() ? " ->PAUSED" : " ->QUEUED")
+                 << " dataset=" << context.dataset << " trials=" << record.num_trials() << " actor=" << caller.actor;
   mutation.Put(std::move(record));
   tx.Apply(std::move(mutation));
   return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
@@ -311,7 +311,7 @@ absl::StatusOr<v1::Experiment> Experiments::Resume(Tx& tx, const Caller& caller,
   record.set_wanted(records::ExperimentRecord::WANTED_RUN);
   return Change(tx, caller, "experiment.resume", "", std::move(record), [&](records::TrialRecord* trial) {
     if (trial->state() != v1::Experiment::STATE_PAUSED || trial->waits_for_search()) return;
-    trial->mutable_demand()->set_queue_position(TakeNumber(tx, "queue_position"));
+    trial->mutable_demand()->set_queue_position(TakeNumber(tx, kQueuePosition));
     *trial->mutable_demand()->mutable_queue_time() = ToTimestamp(env_.clock->Now());
     SetTrialState(v1::Experiment::STATE_QUEUED, "", trial);
   });

@@ -59,6 +59,11 @@ void DropCheckpointsToGoOnFrom(records::TrialRecord* trial) {
   if (!best.empty()) trial->mutable_checkpoints()->Swap(&best);
 }
 
+void EndClosed(const Environment& env, const SearchOperation& close, records::TrialRecord* trial) {
+  const bool has_failed = close.outcome == TrialOutcome::kFailed;
+  EndTrial(env, has_failed ? State_::STATE_ERROR : State_::STATE_COMPLETED, close.reason, trial);
+}
+
 int64_t NumTrain(const Tx& tx, const records::ExperimentRecord& experiment) {
   const auto name = ParseDatasetVersionName(experiment.dataset_version());
   if (!name.ok() || !name->version) return 0;
@@ -110,8 +115,8 @@ bool Trials::Pauses(const Tx& tx, const records::TrialRecord& trial) {
          !URSA_PLANTED_BUG(ignore_pause);
 }
 
-records::TrialRecord Trials::MakeTrial(Tx& tx, const records::ExperimentRecord& experiment,
-                                       const SearchOperation& create) {
+records::TrialRecord Trials::MakeTrial(const Tx& tx, const records::ExperimentRecord& experiment,
+                                       const SearchOperation& create, int64_t queue_position) const {
   records::TrialRecord trial;
   trial.set_experiment_id(experiment.id());
   trial.set_number(create.trial);
@@ -123,38 +128,39 @@ records::TrialRecord Trials::MakeTrial(Tx& tx, const records::ExperimentRecord& 
   const v1::ExperimentSpec& spec = experiment.spec();
   records::Demand* demand = trial.mutable_demand();
   *demand = DemandOf(spec);
-  demand->set_queue_position(TakeNumber(tx, "queue_position"));
+  demand->set_queue_position(queue_position);
   demand->set_user(experiment.creator());
   *demand->mutable_queue_time() = ToTimestamp(env_.clock->Now());
   const bool pauses = experiment.wanted() == records::ExperimentRecord::WANTED_PAUSE;
-  SetTrialState(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED, "", &trial);
+  trial.set_state(pauses ? State_::STATE_PAUSED : State_::STATE_QUEUED);
   trial.set_num_steps(experiment.num_steps());
   trial.set_num_epochs(experiment.num_epochs());
   if (!spec.has_searcher()) return trial;
-  const auto own = TrialSpec(spec, create.hyperparameters);
-  if (!own.ok()) {
-    EndTrial(env_, State_::STATE_ERROR, std::string(own.status().message()), &trial);
-    return trial;
-  }
-  demand->set_slots_divide(DemandOf(*own).slots_divide());  // its batch size may be its own
-  trial.set_num_steps(NumSteps(*own, NumTrain(tx, experiment)));
-  trial.set_num_epochs(NumEpochs(*own));
+  if (demand->slots_divide() != 0) demand->set_slots_divide(create.batch_size);
+  trial.set_num_epochs(create.total_epochs);
+  trial.set_num_steps(NumTrain(tx, experiment) / create.batch_size * create.total_epochs);
   return trial;
 }
 
 void Trials::Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation) {
   Search search(experiment->spec());
+  const std::vector<SearchOperation> operations = search.Start();
   std::map<int32_t, records::TrialRecord> trials;
-  for (const SearchOperation& operation : search.Start()) {
+  int64_t queue_position = TakeNumber(tx, kQueuePosition, static_cast<int64_t>(search.trials().size()));
+  for (const SearchOperation& operation : operations) {
     if (operation.kind == SearchOperation::Kind::kCreateTrial) {
-      trials[operation.trial] = MakeTrial(tx, *experiment, operation);
+      trials[operation.trial] = MakeTrial(tx, *experiment, operation, queue_position++);
     } else if (operation.kind == SearchOperation::Kind::kTrainTrial) {
       records::TrialRecord& trial = trials.at(operation.trial);
       trial.set_until_epoch(operation.until_epochs < trial.num_epochs() ? operation.until_epochs : 0);
+    } else if (operation.kind == SearchOperation::Kind::kCloseTrial) {
+      EndClosed(env_, operation, &trials.at(operation.trial));
     }
   }
   experiment->set_num_trials(static_cast<int64_t>(trials.size()));
   for (auto& [number, trial] : trials) mutation->Put(std::move(trial));
+  // As it stands after its start: what settles this very transaction asks for it.
+  if (experiment->spec().has_searcher()) searches_.emplace(experiment->id(), OpenSearch(std::move(search)));
 }
 
 void Trials::Advance(Tx& tx, const std::set<TrialId>& changed) {
@@ -166,9 +172,9 @@ void Trials::Advance(Tx& tx, const std::set<TrialId>& changed) {
 }
 
 Trials::OpenSearch& Trials::Open(const Tx& tx, const records::ExperimentRecord& experiment) {
-  const auto [it, is_new] = searches_.try_emplace(experiment.id(), experiment.spec());
-  OpenSearch& open = it->second;
-  if (!is_new) return open;
+  const auto known = searches_.find(experiment.id());
+  if (known != searches_.end()) return known->second;
+  OpenSearch& open = searches_.emplace(experiment.id(), OpenSearch(Search(experiment.spec()))).first->second;
   open.search.Start();
   const auto& facts = tx.state().All<Fact>();
   for (auto fact = facts.lower_bound({experiment.id(), 0}); fact != facts.end() && fact->first.first == experiment.id();
@@ -222,7 +228,7 @@ void Trials::CarryOut(Tx& tx, int64_t experiment_id, const SearchOperation& oper
   if (operation.kind == Kind::kCreateTrial) {
     records::ExperimentRecord experiment = *tx.state().Find<records::ExperimentRecord>(experiment_id);
     experiment.set_num_trials(operation.trial);
-    tx.Put(MakeTrial(tx, experiment, operation));
+    tx.Put(MakeTrial(tx, experiment, operation, TakeNumber(tx, kQueuePosition)));
     tx.Put(std::move(experiment));
     return;
   }
@@ -244,8 +250,7 @@ void Trials::CloseTrial(Tx& tx, const SearchOperation& close, records::TrialReco
     // One that has gone all the way ends by itself, with its last checkpoint.
     const bool is_at_its_end = close.outcome == TrialOutcome::kCompleted && trial.until_epoch() == 0;
     if (!is_at_its_end) {
-      const bool has_failed = close.outcome == TrialOutcome::kFailed;
-      EndTrial(env_, has_failed ? State_::STATE_ERROR : State_::STATE_COMPLETED, close.reason, &trial);
+      EndClosed(env_, close, &trial);
       Gangs::RequestEnd(env_, &trial);
     }
   }

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "coordinator/core/environment.h"
@@ -13,6 +14,9 @@
 #include "ursa/v1/experiments.pb.h"
 
 namespace ursa {
+
+// Counts the places of trials in the queue.
+inline constexpr char kQueuePosition[] = "queue_position";
 
 // The recipe that the trial trains: its experiment's, with its own values of the hyperparameters.
 v1::ExperimentSpec SpecOfTrial(const records::ExperimentRecord& experiment, const records::TrialRecord& trial);
@@ -53,13 +57,14 @@ class Trials {
 
  private:
   struct OpenSearch {
-    explicit OpenSearch(const v1::ExperimentSpec& resolved) : search(resolved) {}
+    explicit OpenSearch(Search begun) : search(std::move(begun)) {}
     Search search;
     int64_t num_facts = 0;
   };
 
   OpenSearch& Open(const Tx& tx, const records::ExperimentRecord& experiment);
-  records::TrialRecord MakeTrial(Tx& tx, const records::ExperimentRecord& experiment, const SearchOperation& create);
+  records::TrialRecord MakeTrial(const Tx& tx, const records::ExperimentRecord& experiment,
+                                 const SearchOperation& create, int64_t queue_position) const;
   // Tells the search what is new about a trial, and carries out what follows.
   void Tell(Tx& tx, OpenSearch* open, const TrialId& id);
   std::vector<SearchFact> NewFacts(const Tx& tx, const Search& search, const TrialId& id) const;

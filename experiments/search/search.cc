@@ -13,11 +13,13 @@ namespace {
 
 constexpr double kWorst = std::numeric_limits<double>::infinity();
 
-SearchOperation CreateOperation(int32_t trial, Hyperparameters hyperparameters) {
+SearchOperation CreateOperation(int32_t trial, Hyperparameters hyperparameters, const v1::ExperimentSpec& recipe) {
   SearchOperation operation;
   operation.kind = SearchOperation::Kind::kCreateTrial;
   operation.trial = trial;
   operation.hyperparameters = std::move(hyperparameters);
+  operation.batch_size = recipe.data().batch_size();
+  operation.total_epochs = NumEpochs(recipe);
   return operation;
 }
 
@@ -79,7 +81,8 @@ void Search::TakeMedianRule(const Method& method) {
   median_rule_.emplace(method.median_stopping().min_epochs(), method.median_stopping().min_trials());
 }
 
-Search::Search(const v1::ExperimentSpec& resolved) : spec_(resolved), num_trials_(NumTrials(resolved)) {
+Search::Search(const v1::ExperimentSpec& resolved)
+    : spec_(resolved), recipes_(resolved), num_trials_(NumTrials(resolved)) {
   brackets_ = {{num_trials_, {NumEpochs(resolved)}}};
   const v1::SearcherSpec& searcher = resolved.searcher();
   switch (searcher.method_case()) {
@@ -219,18 +222,18 @@ void Search::CreateNext(Operations* operations) {
   SearchTrial trial;
   while (StateOf(trial).num_created == BracketOf(trial).num_trials) ++trial.bracket;
   trial.hyperparameters = TrialHyperparameters(spec_, number);
-  operations->push_back(CreateOperation(number, trial.hyperparameters));
+  const absl::StatusOr<const v1::ExperimentSpec*> made = recipes_.Make(trial.hyperparameters);
+  const v1::ExperimentSpec& recipe = made.ok() ? **made : spec_;
+  trial.total_epochs = NumEpochs(recipe);
+  operations->push_back(CreateOperation(number, trial.hyperparameters, recipe));
   ++StateOf(trial).num_created;
   ++num_open_;
   trials_.push_back(std::move(trial));
-  const absl::StatusOr<v1::ExperimentSpec> recipe = TrialSpec(spec_, At(number).hyperparameters);
-  // A number of epochs of its own, where that is a hyperparameter.
-  At(number).total_epochs = NumEpochs(recipe.ok() ? *recipe : spec_);
   BeginTraining(number, 0);
-  if (recipe.ok()) {
+  if (made.ok()) {
     operations->push_back(TrainOperation(number, At(number).until_epochs));
   } else {
-    Fail(number, std::string(recipe.status().message()), operations);
+    Fail(number, std::string(made.status().message()), operations);
   }
 }
 

@@ -11,6 +11,7 @@
 #include "experiments/search/asha.h"
 #include "experiments/search/median_rule.h"
 #include "experiments/search/search_space.h"
+#include "experiments/spec.h"
 #include "ursa/v1/recipe.pb.h"
 
 namespace ursa {
@@ -37,7 +38,7 @@ enum class TrialOutcome {
 // Something to be done.
 struct SearchOperation {
   enum class Kind {
-    kCreateTrial,   // trial `trial` exists, with these hyperparameters: TrialSpec() makes its recipe
+    kCreateTrial,   // trial `trial` exists, with these hyperparameters: TrialRecipes makes its recipe
     kTrainTrial,    // train it until it has done `until_epochs` epochs, from its last checkpoint if there is one, and
                     // keep a checkpoint of just then: it may have to go on from it
     kCloseTrial,    // it trains no more; its slots and the checkpoints to go on from can be given back
@@ -46,6 +47,8 @@ struct SearchOperation {
   Kind kind = Kind::kFinishSearch;
   int32_t trial = 0;                              // but for kFinishSearch
   Hyperparameters hyperparameters;                // kCreateTrial
+  int32_t batch_size = 0;                         // kCreateTrial: of its recipe
+  int32_t total_epochs = 0;                       // kCreateTrial: of its recipe, through all phases
   int32_t until_epochs = 0;                       // kTrainTrial
   TrialOutcome outcome = TrialOutcome::kStopped;  // kCloseTrial
   std::string reason;                             // kCloseTrial: why, for people; empty where there is nothing to say
@@ -160,6 +163,7 @@ class Search {
   void CloseHopeless(int32_t bracket, Operations* operations);
 
   v1::ExperimentSpec spec_;
+  TrialRecipes recipes_;
   std::string metric_;
   bool smaller_is_better_ = true;
   int32_t num_trials_ = 1;

@@ -208,7 +208,7 @@ Hyperparameters TrialHyperparameters(const v1::ExperimentSpec& spec, int32_t tri
 }
 
 absl::Status SetHyperparameters(const Hyperparameters& values, v1::ExperimentSpec* spec) {
-  for (const auto& [name, value] : values) URSA_RETURN_IF_ERROR(SetField(absl::StrCat(name, "=", value), spec));
+  for (const auto& [name, value] : values) URSA_RETURN_IF_ERROR(SetFieldInPlace(absl::StrCat(name, "=", value), spec));
   return absl::OkStatus();
 }
 

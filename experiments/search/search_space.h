@@ -49,7 +49,7 @@ std::string CenterValue(const v1::Hyperparameter& hyperparameter);
 // No searcher: no values.
 Hyperparameters TrialHyperparameters(const v1::ExperimentSpec& spec, int32_t trial);
 
-// Puts values into a recipe. Errors: INVALID_ARGUMENT, as SetField.
+// Puts values into a recipe; an error leaves it with some of them. Errors: INVALID_ARGUMENT, as SetField.
 absl::Status SetHyperparameters(const Hyperparameters& values, v1::ExperimentSpec* spec);
 
 }  // namespace ursa

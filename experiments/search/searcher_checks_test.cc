@@ -166,6 +166,24 @@ TEST(TrialSpecTest, IsARecipeOfItsOwn) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(TrialRecipesTest, EachIsThatOfItsOwnValuesAlone) {
+  const v1::ExperimentSpec resolved = *ValidateAndResolve(Recipe({}), Context());
+  TrialRecipes recipes(resolved);
+  const std::vector<Hyperparameters> trials = {
+      {{"train.fine_tune.base_lr", "0.01"}, {"train.callbacks.early_stopping.patience", "3"}},
+      {{"train.fine_tune.base_lr", "11"}},  // too much
+      {{"train.callbacks.early_stopping.patience", "2"}, {"train.no_such_field", "1"}},
+      {{"model.architecture", "resnet18"}},
+      {}};
+  for (const Hyperparameters& values : trials) {
+    const absl::StatusOr<v1::ExperimentSpec> alone = TrialSpec(resolved, values);
+    const absl::StatusOr<const v1::ExperimentSpec*> made = recipes.Make(values);
+    EXPECT_EQ(made.status(), alone.status());
+    if (!made.ok() || !alone.ok()) continue;
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(**made, *alone)) << HyperparametersText(values);
+  }
+}
+
 struct BadValueCase {
   std::vector<std::string> overrides;
   std::string expected;  // part of the error
