@@ -42,6 +42,9 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa worker list",
       "ursa worker drain WORKER",
       "ursa worker resume WORKER",
+      "ursa cluster slurm --jobs-max M --worker-token-file FILE [--pool POOL] [--slots-per-job N] [--kind KIND] "
+      "[--idle TIME] [--partition NAME] [--account NAME] [--sbatch ARGUMENT]... [--fabric IFACE] [--ca-file FILE] "
+      "[--log-dir DIR] [--once] [--dry-run]",
       "ursa audit verify",
       "ursa completion SHELL",
   };
