@@ -150,7 +150,8 @@ class Planner {
       past.set_aside.reset();
       past.fits_since.reset();
     }
-    if (gang.slots > decision_.slots_free) {
+    // Behind gangs that take all that is free it may well wait for slots.
+    if (decision_.slots_wanted + gang.slots > decision_.slots_free) {
       past.fits_since.reset();
       return true;
     }

@@ -63,7 +63,7 @@ struct Job {
 };
 
 struct View {
-  std::vector<WaitingGang> waiting;
+  std::vector<WaitingGang> waiting;  // in the order of the queue
   std::vector<PoolWorker> workers;
   std::vector<Job> jobs;
 };
@@ -124,8 +124,8 @@ struct Decision {
 // worker with a task is never ended; that of a job whose worker is lost has none. `view` is of time `now`.
 //
 // A gang that the pool could not hold even with jobs_max jobs is not counted. Nor is one that kept waiting for `idle`
-// while enough slots were free (a limit of its user, say): more workers do not help it. It is counted again after
-// unmet_retry, or once something in the pool has ended.
+// while enough slots were free for it and those before it (a limit of its user, say): more workers do not help it. It
+// is counted again after unmet_retry, or once something in the pool has ended.
 Decision Plan(const PlanOptions& options, const View& view, const Memory& memory, absl::Time now);
 
 // A job failed to start for a reason that squeue does not show: sbatch refused it.

@@ -1,6 +1,6 @@
 // Random clusters: the plan against a small model of Slurm and of the coordinator. Whatever happens, never more jobs
-// than allowed and no worker ended that has a task; and once the faults stop, all that waits gets its slots, and
-// afterwards nothing stays.
+// than allowed nor than is missing, no worker drained that is needed, none ended that has a task; and once the faults
+// stop, all that waits gets its slots, and afterwards nothing stays.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,6 +34,7 @@ class Cluster {
     for (int i = 0; i < 400; ++i) {
       if (rng_.Below(12) == 0) Arrive();
       if (rng_.Below(60) == 0) memory_ = Memory();  // the controller restarts
+      if (rng_.Below(100) == 0) DrainByHand();
       Step(/*faults=*/true);
     }
     for (int i = 0; i < 8000 && !IsAtRest(); ++i) Step(/*faults=*/false);
@@ -75,6 +76,24 @@ class Cluster {
     const auto most = static_cast<uint64_t>(num_nodes_ * options_.slots_per_job);  // more would never start
     waiting_.push_back({absl::StrCat("t", ++num_trials_, ".1"), 1 + static_cast<int>(rng_.Below(most)),
                         absl::Seconds(5 + static_cast<int64_t>(rng_.Below(300)))});
+  }
+
+  // Somebody drains a worker that may have tasks.
+  void DrainByHand() {
+    if (jobs_.empty()) return;
+    PoolWorker* const worker = FindWorker(jobs_[rng_.Below(jobs_.size())].job.worker);
+    if (worker != nullptr) worker->state = PoolWorker::State::kDrained;
+  }
+
+  // Free, or of jobs whose worker will come.
+  int NumSlotsThere() const {
+    int num = 0;
+    for (const PoolWorker& worker : workers_) num += worker.state == PoolWorker::State::kAlive ? worker.free : 0;
+    for (const SlurmJob& job : jobs_) {
+      const bool is_coming = job.job.state == Job::State::kPending || job.job.state == Job::State::kRunning;
+      num += is_coming && job.job.worker.empty() ? job.job.slots : 0;
+    }
+    return num;
   }
 
   void Step(bool faults) {
@@ -178,6 +197,9 @@ class Cluster {
     if (action.kind == Action::Kind::kSubmit) {
       ++num_submitted_;
       ASSERT_LT(NumLive(), options_.jobs_max);
+      int num_wanted = 0;
+      for (const Gang& gang : waiting_) num_wanted += gang.slots;
+      ASSERT_LT(NumSlotsThere(), num_wanted);  // not one too many
       SlurmJob job;
       job.job.id = ++num_jobs_;
       job.job.slots = options_.slots_per_job;
@@ -201,6 +223,9 @@ class Cluster {
       case Action::Kind::kDrain:
         ASSERT_EQ(worker->free, worker->slots);
         worker->state = PoolWorker::State::kDrained;
+        if (!waiting_.empty()) {
+          ASSERT_GE(NumSlotsThere(), waiting_.front().slots);
+        }
         return;
       case Action::Kind::kAskToEnd:
         if (rng_.Below(10) == 0) return;  // it does not listen

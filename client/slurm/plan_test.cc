@@ -302,6 +302,19 @@ TEST_F(PlanTest, AGangThatDoesNotWaitForSlotsIsNotCounted) {
   EXPECT_EQ(DecideTwice(), "submit");
 }
 
+TEST_F(PlanTest, WhoWaitsBehindALargerGangWaitsForSlots) {
+  AddJob(7, JobState::kRunning, "w1");
+  AddJob(8, JobState::kRunning, "w2");
+  AddWorker("w1", 4);
+  AddWorker("w2", 0);
+  Wait("t1.1", 8, "needs 8 slots, 4 free in pool gpu; e9 runs there");
+  Wait("t2.1", 4, "needs 4 slots, 4 free in pool gpu but kept for e1");
+  EXPECT_EQ(DecideTwice(), "submit");  // the third
+  AddJob(9, JobState::kPending);
+  EXPECT_EQ(Decide(absl::Hours(1)), "");
+  EXPECT_EQ(decision_.slots_wanted, 12);
+}
+
 TEST_F(PlanTest, ItIsCountedAgainAfterAWhile) {
   Wait("t1.1", 4, "starts next");
   AddJob(7, JobState::kRunning, "w1");
