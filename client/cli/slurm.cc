@@ -58,7 +58,8 @@ Json EventJson(const slurm::Event& event) {
   return Json::Object()
       .Set("event", event.what)
       .Set("job", event.job)
-      .Set("worker", event.worker).Set("failed", event.failed)
+      .Set("worker", event.worker)
+      .Set("failed", event.failed)
       .Set("why", event.why);
 }
 
@@ -74,16 +75,26 @@ std::string Summary(const slurm::Decision& decision, const std::string& pool, in
                       " of ", Plural(jobs_max, "job", "jobs"));
 }
 
+// Until the next pass. Returns whether a signal asks to end. Slurm's programs are children too, of whose end it hears.
+bool WaitForSignal(SignalWaiter* signals) {
+  Clock* const clock = Clock::Real();
+  const absl::Time next_pass = clock->Now() + kPassInterval;
+  for (absl::Time now = clock->Now(); now < next_pass; now = clock->Now()) {
+    if (signals->Wait(next_pass - now) != 0) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<int> RunSlurm(Context& context) {
   SignalWaiter signals;  // before gRPC starts its threads
   const ParsedArgs& args = context.args();
   Output& out = context.out();
-  URSA_ASSIGN_OR_RETURN(const slurm::BatchJobOptions job, JobOptions(context));
   slurm::Controller::Options options;
-  options.plan.slots_per_job = job.slots;
   URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> jobs_max, args.GetInt("jobs-max", 0, kJobsMax));
   options.plan.jobs_max = static_cast<int>(*jobs_max);
   URSA_ASSIGN_OR_RETURN(options.plan.idle, ParseIdle(args));
+  URSA_ASSIGN_OR_RETURN(const slurm::BatchJobOptions job, JobOptions(context));
+  options.plan.slots_per_job = job.slots;
   options.dry_run = args.Has("dry-run");
   const bool once = args.Has("once");
   // One look cannot see for how long something is so.
@@ -114,7 +125,7 @@ absl::StatusOr<int> RunSlurm(Context& context) {
       told_error = std::string(decision.status().message());
       out.Warn(absl::StrCat("waits: ", Printable(told_error)));
     }
-  } while (!once && signals.Wait(kPassInterval) == 0);
+  } while (!once && !WaitForSignal(&signals));
   if (once) return has_failed ? kExitFailed : kExitDone;
   out.Print("ends; its jobs go on, and the next `ursa cluster slurm` for this pool takes them over\n");
   return kExitDone;

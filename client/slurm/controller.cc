@@ -60,7 +60,8 @@ View MakeView(const v1::ListQueueResponse& queue, const std::vector<v1::Worker>&
 absl::StatusOr<Decision> Controller::Pass() {
   v1::ListQueueRequest request;
   request.set_page_size(kQueueItemsMax);
-  // Slurm first: a worker that has come since is in the cluster, and not twice in the count.
+  // The three are not of one moment: what Plan() sees in passing, such as a worker that its job does not name yet, it
+  // waits out.
   URSA_ASSIGN_OR_RETURN(std::vector<Job> jobs, slurm_->ListJobs());
   URSA_ASSIGN_OR_RETURN(const v1::ListQueueResponse queue, client_->ListQueue(request));
   URSA_ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, client_->ListWorkers());
