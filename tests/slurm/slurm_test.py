@@ -63,8 +63,8 @@ class SlurmTest(unittest.TestCase):
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
 
-    def submit(self):
-        recipe = write_recipe(self.folder, "stripes", slots=2)
+    def submit(self, epochs=1):
+        recipe = write_recipe(self.folder, "stripes", epochs=epochs, slots=2)
         return self.ursa.ok("experiment", "create", recipe, "--set", f"resources.pool={POOL}")["experiment_id"]
 
     def workers(self):
@@ -100,6 +100,20 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual(list((self.folder / "tmp").glob("ursa-worker-*")), [], "the jobs' folders are gone")
         for id in ours:
             self.assertIn("signal 15: shutting down", (self.folder / f"ursa-worker-{id}.log").read_text())
+
+    def test_a_job_that_slurm_ends_is_replaced(self):
+        job = self.submit(epochs=3)
+        with self.controller() as (events, _):
+            wait_until(lambda: self.ursa.ok("experiment", "show", job)["step"] >= 2, 60, "the first steps")
+            gone = next(iter(self.slurm.jobs("RUNNING")))
+            self.slurm.run("scancel", gone)  # all its processes are told, as when it is preempted
+            wait_until(lambda: self.state(job) in ("COMPLETED", "ERROR", "CANCELED"), 60, "the experiment ends")
+            self.assertEqual(self.state(job), "COMPLETED")
+            self.assertEqual(len(events("submit")), 3)
+            wait_until(lambda: not self.slurm.jobs(LIVE), 40, "no job is left")
+        said = (self.folder / f"ursa-worker-{gone}.log").read_text()
+        self.assertIn("signal 15: shutting down", said)
+        self.assertNotIn("ending at once", said)
 
     def test_jobs_that_cannot_start_are_not_submitted_for_ever(self):
         (self.folder / "wrong.token").write_text("0123456789abcdef\n")
