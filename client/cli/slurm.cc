@@ -15,8 +15,6 @@ namespace ursa::cli {
 namespace {
 
 constexpr absl::Duration kPassInterval = absl::Seconds(3);
-constexpr int kSlotsMax = 1024;
-constexpr int kJobsMax = 10000;
 
 // The absolute path of a file that must be there: Slurm's nodes read it under this name.
 absl::StatusOr<std::string> PathForNodes(const std::string& flag, const std::string& path) {
@@ -38,7 +36,7 @@ absl::StatusOr<slurm::BatchJobOptions> JobOptions(Context& context) {
   job.pool = args.GetOr("pool", "default");
   URSA_RETURN_IF_ERROR(CheckName("pool", job.pool));
   job.kind = args.GetOr("kind", "cpu");
-  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> slots, args.GetInt("slots-per-job", 1, kSlotsMax));
+  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> slots, args.GetInt("slots-per-job", 1, slurm::kSlotsPerJobMax));
   job.slots = static_cast<int>(slots.value_or(1));
   job.server = args.GetOr("server", context.Env("URSA_SERVER"));
   URSA_ASSIGN_OR_RETURN(job.token_file, PathForNodes("worker-token-file", *args.Get("worker-token-file")));
@@ -90,7 +88,7 @@ absl::StatusOr<int> RunSlurm(Context& context) {
   const ParsedArgs& args = context.args();
   Output& out = context.out();
   slurm::Controller::Options options;
-  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> jobs_max, args.GetInt("jobs-max", 0, kJobsMax));
+  URSA_ASSIGN_OR_RETURN(const std::optional<int64_t> jobs_max, args.GetInt("jobs-max", 0, slurm::kJobsMax));
   options.plan.jobs_max = static_cast<int>(*jobs_max);
   URSA_ASSIGN_OR_RETURN(options.plan.idle, ParseIdle(args));
   URSA_ASSIGN_OR_RETURN(const slurm::BatchJobOptions job, JobOptions(context));

@@ -8,9 +8,6 @@
 namespace ursa::slurm {
 namespace {
 
-constexpr int kSlotsPerJobMax = 1024;
-constexpr int kJobsMax = 10000;
-
 std::string Slots(int num) { return absl::StrCat(num, num == 1 ? " slot" : " slots"); }
 
 // One decision. The steps of Plan() are its methods, in their order.

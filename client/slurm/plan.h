@@ -14,9 +14,12 @@
 
 namespace ursa::slurm {
 
+inline constexpr int kSlotsPerJobMax = 1024;
+inline constexpr int kJobsMax = 10000;
+
 struct PlanOptions {
-  int slots_per_job = 1;                               // of the worker that a job runs, 1..1024
-  int jobs_max = 1;                                    // that pend or run at a time, 0..10000
+  int slots_per_job = 1;                               // of the worker that a job runs, 1..kSlotsPerJobMax
+  int jobs_max = 1;                                    // that pend or run at a time, 0..kJobsMax
   absl::Duration idle = absl::Minutes(5);              // without a task, before a worker is given back
   absl::Duration submit_after = absl::Seconds(2);      // slots must be missing for so long
   absl::Duration cancel_after = absl::Seconds(30);     // a pending job must be unneeded for so long
