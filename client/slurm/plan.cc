@@ -1,6 +1,7 @@
 #include "client/slurm/plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -164,33 +165,32 @@ class Planner {
   // A running job: without a worker for too long, or with one that is empty and gets no more tasks.
   void EndIfDone(const Job& job) {
     Memory::JobPast& past = PastOf(job);
-    if (past.killed) return;
+    if (past.killed && now_ - *past.killed < options_.end_grace) return;
+    const PoolWorker* worker = WorkerOf(job);
     if (past.asked) {
       if (now_ - *past.asked < options_.end_grace) return;
-      past.killed = true;
-      return Act(Action::Kind::kKill, job,
-                 absl::StrCat("did not end within ", absl::FormatDuration(options_.end_grace)));
-    }
-    const PoolWorker* worker = WorkerOf(job);
-    if (worker == nullptr) {
+      Kill(job, absl::StrCat("did not end within ", absl::FormatDuration(options_.end_grace)));
+    } else if (worker == nullptr) {
       if (now_ - *past.running_since < options_.start_timeout) return;
-      past.killed = true;
       const std::string why =
           absl::StrCat("its worker is not in the cluster after ", absl::FormatDuration(options_.start_timeout));
-      NoteFailedStart(options_, absl::StrCat("job ", job.id, ": ", why), now_, &memory());
-      return Act(Action::Kind::kKill, job, why);
-    }
-    if (worker->state == PoolWorker::State::kLost) {
+      if (!past.killed) NoteFailedStart(options_, absl::StrCat("job ", job.id, ": ", why), now_, &memory());
+      Kill(job, why);
+    } else if (worker->state == PoolWorker::State::kLost) {
       if (now_ - worker->last_seen < options_.lost_timeout) return;
-      past.killed = true;
-      return Act(Action::Kind::kKill, job,
-                 absl::StrCat(worker->id, " is lost for more than ", absl::FormatDuration(options_.lost_timeout)));
+      Kill(job, absl::StrCat(worker->id, " is lost for more than ", absl::FormatDuration(options_.lost_timeout)));
+    } else if (worker->state != PoolWorker::State::kAlive && worker->free == worker->slots) {
+      past.asked = now_;
+      Act(Action::Kind::kAskToEnd, job,
+          absl::StrCat(worker->id, worker->state == PoolWorker::State::kDrained ? " is drained" : " is set aside",
+                       " and has no task"));
     }
-    if (worker->state == PoolWorker::State::kAlive || worker->free < worker->slots) return;
-    past.asked = now_;
-    Act(Action::Kind::kAskToEnd, job,
-        absl::StrCat(worker->id, worker->state == PoolWorker::State::kDrained ? " is drained" : " is set aside",
-                     " and has no task"));
+  }
+
+  // Again after a while, if it is still there: scancel may have failed.
+  void Kill(const Job& job, std::string why) {
+    PastOf(job).killed = now_;
+    Act(Action::Kind::kKill, job, std::move(why));
   }
 
   // Those that pend beyond the demand, or beyond jobs_max after a restart with a lower one; the newest first.

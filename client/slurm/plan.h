@@ -93,7 +93,7 @@ struct Memory {
     std::optional<absl::Time> idle_since;   // its worker, alive and without a task
     std::optional<absl::Time> asked;        // to end
     bool steady = false;                    // its worker lived for steady_after
-    bool killed = false;
+    std::optional<absl::Time> killed;
   };
   struct GangPast {
     std::optional<absl::Time> fits_since;  // it waits though the free slots would do

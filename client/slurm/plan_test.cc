@@ -221,6 +221,8 @@ TEST_F(PlanTest, AJobWithoutAWorkerIsKilledAfterAWhile) {
   EXPECT_EQ(Decide(absl::Minutes(1)), "kill 7");
   EXPECT_EQ(memory_.failures, 1);
   EXPECT_EQ(Decide(absl::Minutes(1)), "");
+  EXPECT_EQ(Decide(options_.end_grace), "kill 7");  // scancel may have failed
+  EXPECT_EQ(memory_.failures, 1);
 }
 
 TEST_F(PlanTest, AJobWhoseWorkerIsLostIsKilledAfterAWhile) {
