@@ -47,7 +47,7 @@ TEST(ParseElasticPoolsTest, SaysWhatIsWrong) {
 class ElasticPoolTest : public ::testing::Test {
  protected:
   ElasticPoolTest() {
-    harness_.options().elastic_pools["batch"] = {"cpu", /*workers_max=*/2, /*worker_slots=*/2, /*worker_cores=*/6,
+    harness_.options().elastic_pools["batch"] = {"cpu", /*workers_max=*/2, /*worker_slots=*/1, /*worker_cores=*/3,
                                                  "avx2"};
     harness_.Restart();
     harness_.Connect(&head_);
@@ -65,7 +65,7 @@ class ElasticPoolTest : public ::testing::Test {
 };
 
 TEST_F(ElasticPoolTest, TakesExperimentsWithoutAWorkerAndRunsThemWhenTheyCome) {
-  const auto waits = Submit("slots_per_trial: 4 pool: 'batch'");
+  const auto waits = Submit("slots_per_trial: 2 pool: 'batch'");
   ASSERT_TRUE(waits.ok()) << waits.status();
   EXPECT_EQ(waits->state(), v1::Experiment::STATE_QUEUED);
   EXPECT_EQ(waits->spec().execution().threads_per_rank(), 3);
@@ -75,9 +75,9 @@ TEST_F(ElasticPoolTest, TakesExperimentsWithoutAWorkerAndRunsThemWhenTheyCome) {
   ASSERT_EQ(queue->items_size(), 1);
   EXPECT_EQ(queue->items(0).pool(), "batch");
   EXPECT_EQ(queue->items(0).kind(), "cpu");
-  EXPECT_EQ(queue->items(0).slots(), 4);
+  EXPECT_EQ(queue->items(0).slots(), 2);
 
-  FakeWorker first("b1", 2), second("b2", 2);
+  FakeWorker first("b1", 1), second("b2", 1);
   for (FakeWorker* worker : {&first, &second}) {
     EXPECT_EQ(harness_.Get(waits->experiment_id()).state(), v1::Experiment::STATE_QUEUED);
     worker->hello().set_pool("batch");
@@ -88,8 +88,8 @@ TEST_F(ElasticPoolTest, TakesExperimentsWithoutAWorkerAndRunsThemWhenTheyCome) {
 }
 
 TEST_F(ElasticPoolTest, RefusesWhatItWillNeverHold) {
-  EXPECT_EQ(Submit("slots_per_trial: 5 pool: 'batch'").status().message(),
-            "resources.slots_per_trial: 5 slots asked for, pool \"batch\" has 4");
+  EXPECT_EQ(Submit("slots_per_trial: 3 pool: 'batch'").status().message(),
+            "resources.slots_per_trial: 3 slots asked for, pool \"batch\" has 2");
   EXPECT_EQ(Submit("slots_per_trial: 1 pool: 'attic'").status().message(),
             "resources.pool: pool \"attic\" has no worker (hint: of default)");
 }
