@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "coordinator/core/coordinator.h"
+#include "coordinator/core/pool_offer.h"
 #include "coordinator/services/grpc_server.h"
 #include "storage/blob_store.h"
 #include "storage/keys.h"
@@ -62,6 +63,9 @@ constexpr char kUsage[] =
     "  --workspace_slots_max N  the same for the users of a workspace (tokens named WORKSPACE/USER)\n"
     "  --aging_step DURATION    waiting so long raises a job by one priority; default 10m, inf: never\n"
     "  --log_retention AGE[,BYTES]  what is kept of what a trial prints; default 720h,1GiB; inf: no limit\n"
+    "  --elastic_pools LIST     pools whose workers come on demand, POOL=KIND:WORKERSxSLOTS:CORES[:SIMD],...: jobs "
+    "for\n"
+    "                           them are taken up to that size, whatever runs there now\n"
     "  --stall_limit DURATION   a training that stands still for so long is restarted; default 10m, inf: never\n"
     "  --version, --help\n"
     "Examples: ursa-coordinator --dir ~/ursa --listen 127.0.0.1:7070\n"
@@ -74,6 +78,7 @@ struct Flags {
   std::string tls_key;
   SchedulingOptions scheduling;
   LogRetentionOptions log_retention;
+  std::map<std::string, ElasticPool> elastic_pools;
   absl::Duration stall_limit = CoordinatorOptions().stall_limit;
 };
 
@@ -98,11 +103,18 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   std::string workspace_slots;
   std::string aging_step;
   std::string log_retention;
+  std::string elastic_pools;
   std::string stall_limit;
-  const std::map<std::string, std::string*> known = {
-      {"--dir", &flags.dir},         {"--listen", &flags.listen},         {"--tls_cert", &flags.tls_cert},
-      {"--tls_key", &flags.tls_key}, {"--user_slots_max", &user_slots},   {"--workspace_slots_max", &workspace_slots},
-      {"--aging_step", &aging_step}, {"--log_retention", &log_retention}, {"--stall_limit", &stall_limit}};
+  const std::map<std::string, std::string*> known = {{"--dir", &flags.dir},
+                                                     {"--listen", &flags.listen},
+                                                     {"--tls_cert", &flags.tls_cert},
+                                                     {"--tls_key", &flags.tls_key},
+                                                     {"--user_slots_max", &user_slots},
+                                                     {"--workspace_slots_max", &workspace_slots},
+                                                     {"--aging_step", &aging_step},
+                                                     {"--log_retention", &log_retention},
+                                                     {"--stall_limit", &stall_limit},
+                                                     {"--elastic_pools", &elastic_pools}};
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;
@@ -128,6 +140,9 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   }
   if (!log_retention.empty()) {
     URSA_ASSIGN_OR_RETURN(flags.log_retention, ParseLogRetention(log_retention, flags.log_retention));
+  }
+  if (!elastic_pools.empty()) {
+    URSA_ASSIGN_OR_RETURN(flags.elastic_pools, ParseElasticPools(elastic_pools));
   }
   URSA_RETURN_IF_ERROR(flags.scheduling.Validate());
   return flags;
@@ -248,6 +263,7 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   env.options.version = kVersion;
   env.options.scheduling = flags.scheduling;
   env.options.log_retention = flags.log_retention;
+  env.options.elastic_pools = flags.elastic_pools;
   env.options.stall_limit = flags.stall_limit;
   env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
     struct statvfs stats;

@@ -36,7 +36,7 @@ const std::vector<Command>& AllCommands() {
     auto* all = new std::vector<Command>();
     for (auto* const commands :
          {&ClusterCommands, &DatasetCommands, &ExperimentCommands, &QueueCommands, &ModelCommands, &EvaluateCommands,
-          &CompareCommands, &PredictCommands, &WorkerCommands, &AuditCommands, &CompletionCommands}) {
+          &CompareCommands, &PredictCommands, &WorkerCommands, &SlurmCommands, &AuditCommands, &CompletionCommands}) {
       for (Command& command : (*commands)()) all->push_back(std::move(command));
     }
     return all;

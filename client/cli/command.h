@@ -76,6 +76,7 @@ std::vector<Command> EvaluateCommands();
 std::vector<Command> CompareCommands();
 std::vector<Command> PredictCommands();
 std::vector<Command> WorkerCommands();
+std::vector<Command> SlurmCommands();
 std::vector<Command> AuditCommands();
 std::vector<Command> CompletionCommands();
 

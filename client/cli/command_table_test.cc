@@ -42,6 +42,9 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa worker list",
       "ursa worker drain WORKER",
       "ursa worker resume WORKER",
+      "ursa cluster slurm --jobs-max M --worker-token-file FILE [--pool POOL] [--slots-per-job N] [--kind KIND] "
+      "[--idle TIME] [--partition NAME] [--account NAME] [--sbatch ARGUMENT]... [--fabric IFACE] [--ca-file FILE] "
+      "[--log-dir DIR] [--once] [--dry-run]",
       "ursa audit verify",
       "ursa completion SHELL",
   };
@@ -95,6 +98,9 @@ TEST(CommandTableTest, WrongUsageExitsTwoAndSaysWhy) {
       {{"experiment", "preview-search", "/proc/self/comm"}, "/proc/self/comm:1:"},
       {{"model", "register", "bears"}, "--experiment"},
       {{"evaluate", "bears", "bears", "--split", "all"}, "train, valid, test"},
+      {{"cluster", "slurm", "--jobs-max", "2"}, "--worker-token-file"},
+      {{"cluster", "slurm", "--jobs-max", "10001", "--worker-token-file", "/proc/self/comm"}, "10000"},
+      {{"cluster", "slurm", "--jobs-max", "2", "--worker-token-file", "/nowhere"}, "\"/nowhere\" cannot be read"},
       {{"status", "--server", "10.0.0.1:5", "--token-file", "/proc/self/comm"}, "https://10.0.0.1:5"},
   };
   for (const auto& [words, expected] : cases) {

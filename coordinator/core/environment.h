@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,10 +33,21 @@ struct LogRetentionOptions {
   absl::Duration round_interval = absl::Minutes(10);  // between two looks at all logs
 };
 
+// A pool whose workers come when something waits there and go when nothing does (by `ursa cluster slurm`): what an
+// experiment may ask of it, and how it is fitted to its machines, cannot be read off the workers of the moment.
+struct ElasticPool {
+  std::string kind = "cpu";  // of the slots
+  int32_t workers_max = 1;
+  int32_t worker_slots = 1;
+  int32_t worker_cores = 1;
+  std::string simd = "x86-64-v2";  // that each of the workers has at least
+};
+
 // Limits and times of the coordinator.
 struct CoordinatorOptions {
   SchedulingOptions scheduling;
   LogRetentionOptions log_retention;
+  std::map<std::string, ElasticPool> elastic_pools;    // by name
   absl::Duration lease = absl::Seconds(3);             // unheard for so long, a worker counts as lost
   absl::Duration heartbeat = absl::Milliseconds(500);  // asked of workers
   absl::Duration leaving_time = absl::Seconds(60);     // a worker that stops its tasks by itself gets none for so long

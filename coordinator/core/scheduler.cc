@@ -241,7 +241,7 @@ std::optional<RankPlace> Scheduler::HoldSlot(const Tx& tx, const std::string& ki
 absl::StatusOr<ResolveContext> Scheduler::OfferOf(const Tx& tx, const std::string& pool) {
   const auto known = offers_.find(pool);
   if (known != offers_.end()) return known->second;
-  URSA_ASSIGN_OR_RETURN(const ResolveContext offer, DescribePool(tx, pool));
+  URSA_ASSIGN_OR_RETURN(const ResolveContext offer, DescribePool(tx, env_.options, pool));
   if (offer.cluster_slots > 0) offers_[pool] = offer;
   return offer;
 }

@@ -25,15 +25,17 @@ def make_certificates(folder, names="IP:127.0.0.1,DNS:localhost"):
 class Daemons(Cluster):
     """Started one by one, as on several machines; each in a folder of its own, the coordinator at `host` behind TLS."""
 
-    def __init__(self, folder, host="127.0.0.1"):
+    def __init__(self, folder, host="127.0.0.1", flags=()):
+        """`flags`: more of the coordinator's."""
         super().__init__(folder=folder / "coordinator")
+        self._flags = flags
         self.certificates = folder
         self._host = host
         self._ends = contextlib.ExitStack()
 
     def __enter__(self):
         certificate = [f"--tls_{kind}={self.certificates / name}" for kind, name in [("cert", "host.pem"), ("key", "host.key")]]
-        self._ends.enter_context(self._start("coordinator", "ursa-coordinator", "--listen", "0.0.0.0:0", *certificate))
+        self._ends.enter_context(self._start("coordinator", "ursa-coordinator", "--listen", "0.0.0.0:0", *certificate, *self._flags))
         address = self.folder / "address"
         wait_until(address.exists, 30, "the coordinator")
         self.server = f"https://{self._host}:" + address.read_text().strip().rpartition(":")[2]
