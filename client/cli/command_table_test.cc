@@ -42,6 +42,8 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa worker list",
       "ursa worker drain WORKER",
       "ursa worker resume WORKER",
+      "ursa worker invite [--pool P] [--label NAME=VALUE]... [--valid TIME]",
+      "ursa worker remove WORKER",
       "ursa audit verify",
       "ursa completion SHELL",
   };
@@ -95,6 +97,9 @@ TEST(CommandTableTest, WrongUsageExitsTwoAndSaysWhy) {
       {{"experiment", "preview-search", "/proc/self/comm"}, "/proc/self/comm:1:"},
       {{"model", "register", "bears"}, "--experiment"},
       {{"evaluate", "bears", "bears", "--split", "all"}, "train, valid, test"},
+      {{"worker", "invite", "--valid", "soon"}, "no duration"},
+      {{"worker", "invite", "--label", "gpu"}, "NAME=VALUE"},
+      {{"worker", "invite", "--label", "a=1", "--label", "a=2"}, "there twice"},
       {{"status", "--server", "10.0.0.1:5", "--token-file", "/proc/self/comm"}, "https://10.0.0.1:5"},
   };
   for (const auto& [words, expected] : cases) {

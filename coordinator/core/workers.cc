@@ -9,9 +9,11 @@
 #include "base/log.h"
 #include "base/planted_bug.h"
 #include "base/status_macros.h"
+#include "coordinator/core/admission.h"
 #include "coordinator/core/failure_policy.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/scheduling/simd_level.h"
+#include "experiments/labels.h"
 #include "experiments/resource_names.h"
 
 namespace ursa {
@@ -22,7 +24,67 @@ constexpr int kListPageSizeMax = 1000;
 
 std::string Name(int64_t worker_id) { return WorkerId(worker_id).ToString(); }
 
+using SlotStates = google::protobuf::RepeatedPtrField<v1::WorkerSlot>;
+
+absl::Status CheckSlotStates(const SlotStates& states, int32_t num_slots) {
+  int32_t last = -1;
+  for (const v1::WorkerSlot& state : states) {
+    if (state.index() <= last || state.index() >= num_slots) {
+      return absl::InvalidArgumentError(absl::StrCat("slots: slot ", state.index(), " after ", last, ", of ", num_slots,
+                                                     "; each is named once, in order"));
+    }
+    last = state.index();
+    for (const std::string* text : {&state.device(), &state.uuid(), &state.reason()}) {
+      if (text->size() <= kHelloTextBytesMax) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("slots: a text has ", text->size(), " bytes, at most ", kHelloTextBytesMax, " are allowed"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool HasSameStates(const SlotStates& a, const SlotStates& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const v1::WorkerSlot& x, const v1::WorkerSlot& y) {
+    return x.SerializeAsString() == y.SerializeAsString();
+  });
+}
+
+// "2 of 8 slots are not offered: slot 3: ...; slot 5: ..."; empty if all are.
+std::string WithheldText(const records::WorkerRecord& record) {
+  int num_withheld = 0;
+  std::string reasons;
+  for (const v1::WorkerSlot& state : record.slot_states()) {
+    if (state.reason().empty()) continue;
+    absl::StrAppend(&reasons, num_withheld++ == 0 ? "" : "; ", "slot ", state.index(), ": ", state.reason());
+  }
+  if (num_withheld == 0) return "";
+  return absl::StrCat(num_withheld, " of ", record.slots(), record.slots() == 1 ? " slot" : " slots",
+                      num_withheld == 1 ? " is" : " are", " not offered: ", reasons);
+}
+
+void FillRecord(const worker::v1::Hello& hello, records::WorkerRecord* record) {
+  record->set_host(hello.host());
+  record->set_slots(hello.slots());
+  record->set_kind(hello.kind());
+  record->set_incarnation(hello.incarnation());
+  record->set_version(hello.version());
+  record->set_cores(hello.cores());
+  record->set_simd(hello.simd());
+  record->set_pool(hello.pool().empty() ? kDefaultPool : hello.pool());
+  record->set_name(hello.name());
+  *record->mutable_labels() = hello.labels();
+  SortLabels(record->mutable_labels());
+  *record->mutable_slot_states() = hello.slot_states();
+  record->set_lost(false);
+}
+
 }  // namespace
+
+bool IsOffered(const records::WorkerRecord& worker, int32_t slot) {
+  if (slot < 0 || slot >= worker.slots()) return false;
+  return std::none_of(worker.slot_states().begin(), worker.slot_states().end(),
+                      [slot](const v1::WorkerSlot& state) { return state.index() == slot && !state.reason().empty(); });
+}
 
 void Workers::Restore(Tx& tx) {
   last_tick_ = env_.clock->Now();
@@ -52,8 +114,10 @@ absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) c
     const absl::Status name = CheckName("pool", hello.pool());
     if (!name.ok()) return absl::InvalidArgumentError(absl::StrCat("hello: ", name.message()));
   }
+  URSA_RETURN_IF_ERROR(CheckLabels(hello.labels()));
+  URSA_RETURN_IF_ERROR(CheckSlotStates(hello.slot_states(), hello.slots()));
   for (const std::string* text :
-       {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version(), &hello.pool()}) {
+       {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version(), &hello.pool(), &hello.name()}) {
     if (text->size() > kHelloTextBytesMax) {
       return absl::InvalidArgumentError(
           absl::StrCat("hello: a text has ", text->size(), " bytes, at most ", kHelloTextBytesMax, " are allowed"));
@@ -67,48 +131,58 @@ absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) c
   return absl::OkStatus();
 }
 
-absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, const worker::v1::Hello& hello) {
-  if (sessions_.count(session.get())) return absl::InvalidArgumentError("stream: hello was said before");
-  URSA_RETURN_IF_ERROR(CheckHello(tx, hello));
-  const auto given = WorkerId::Parse(hello.worker_id());
-  const records::WorkerRecord* known = given ? tx.state().Find<records::WorkerRecord>(given->number()) : nullptr;
-
+absl::StatusOr<records::WorkerRecord> Workers::Identify(Tx& tx, const Caller& caller, worker::v1::Hello* hello) {
+  const auto* token = tx.state().Find<records::TokenRecord>(caller.actor);
+  const auto given = WorkerId::Parse(hello->worker_id());
+  int64_t id = given ? given->number() : 0;
+  const records::WorkerRecord* known = id == 0 ? nullptr : tx.state().Find<records::WorkerRecord>(id);
+  URSA_RETURN_IF_ERROR(CheckSpeaker(token, id, known));
+  const bool has_joined = token != nullptr && token->worker_id() != 0;
+  if (has_joined) {
+    id = token->worker_id();
+    known = tx.state().Find<records::WorkerRecord>(id);
+    URSA_RETURN_IF_ERROR(ApplyGrant(*token, hello));
+  }
   records::WorkerRecord record;
   if (known != nullptr) {
     record = *known;
     // A session that is half open may outlive its lease: then the machine was started anew.
-    const Lease& lease = leases_[record.id()];
+    const Lease& lease = leases_[id];
     const bool is_alive =
         lease.session != nullptr && !record.lost() && env_.clock->Now() - lease.last_heard < env_.options.lease;
-    if (is_alive && record.incarnation() != hello.incarnation()) {
+    if (is_alive && record.incarnation() != hello->incarnation()) {
       return absl::FailedPreconditionError(
-          absl::StrCat("worker ", Name(record.id()), ": another agent is connected as it and alive"));
+          absl::StrCat("worker ", Name(id), ": another agent is connected as it and alive"));
     }
   } else {
-    record.set_id(TakeNumber(tx, "worker"));
+    record.set_id(has_joined ? id : TakeNumber(tx, "worker"));
   }
+  record.set_joined(has_joined);
+  return record;
+}
+
+void Workers::ReplaceIncarnation(Tx& tx, int64_t worker_id) {
+  on_gone_(tx, worker_id, absl::StrCat("worker ", Name(worker_id), " was started anew"));
+  OnLeft(tx, worker_id);
+  Lease& lease = leases_[worker_id];
+  lease.last_sequence = 0;
+  lease.leaving_until = absl::InfinitePast();
+  lease.is_leaving = false;
+}
+
+absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, worker::v1::Hello hello) {
+  if (sessions_.count(session.get())) return absl::InvalidArgumentError("stream: hello was said before");
+  URSA_RETURN_IF_ERROR(CheckHello(tx, hello));
+  URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, Identify(tx, session->caller(), &hello));
   const int64_t id = record.id();
-  if (known != nullptr && record.incarnation() != hello.incarnation()) {
-    on_gone_(tx, id, absl::StrCat("worker ", Name(id), " was started anew"));
-    OnLeft(tx, id);
-    Lease& lease = leases_[id];
-    lease.last_sequence = 0;
-    lease.leaving_until = absl::InfinitePast();
-    lease.is_leaving = false;
-  }
-  if (known == nullptr || record.incarnation() != hello.incarnation() || record.lost()) {
+  const bool is_known = tx.state().Find<records::WorkerRecord>(id) != nullptr;
+  const bool is_new = record.incarnation() != hello.incarnation();
+  if (is_known && is_new) ReplaceIncarnation(tx, id);
+  if (is_new || record.lost()) {
     URSA_LOG(INFO) << "worker=" << Name(id) << " host=" << hello.host() << " slots=" << hello.slots()
                    << " kind=" << hello.kind() << " ->ALIVE";
   }
-  record.set_host(hello.host());
-  record.set_slots(hello.slots());
-  record.set_kind(hello.kind());
-  record.set_incarnation(hello.incarnation());
-  record.set_version(hello.version());
-  record.set_cores(hello.cores());
-  record.set_simd(hello.simd());
-  record.set_pool(hello.pool().empty() ? kDefaultPool : hello.pool());
-  record.set_lost(false);
+  FillRecord(hello, &record);
   *record.mutable_last_seen_time() = ToTimestamp(env_.clock->Now());
   tx.Put(std::move(record));
 
@@ -122,17 +196,34 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   lease.sent_orders.clear();
   usability_changes_.insert(id);
   sessions_[session.get()] = id;
+  Welcome(tx, id);
+  tx.RequestSettle();
+  return absl::OkStatus();
+}
 
+void Workers::Welcome(Tx& tx, int64_t worker_id) {
   worker::v1::ConnectResponse welcome;
-  welcome.mutable_welcome()->set_worker_id(Name(id));
+  welcome.mutable_welcome()->set_worker_id(Name(worker_id));
   welcome.mutable_welcome()->set_heartbeat_millis(absl::ToInt64Milliseconds(env_.options.heartbeat));
   welcome.mutable_welcome()->set_lease_millis(absl::ToInt64Milliseconds(env_.options.lease));
-  Send(tx, id, std::move(welcome));
+  Send(tx, worker_id, std::move(welcome));
   // The first desired state is sent also when it is empty: whatever still runs there is to be stopped.
   worker::v1::ConnectResponse desired;
-  add_orders_(tx, id, desired.mutable_desired());
-  leases_[id].sent_orders = desired.desired().SerializeAsString();
-  Send(tx, id, std::move(desired));
+  add_orders_(tx, worker_id, desired.mutable_desired());
+  leases_[worker_id].sent_orders = desired.desired().SerializeAsString();
+  Send(tx, worker_id, std::move(desired));
+}
+
+absl::Status Workers::OnSlots(Tx& tx, int64_t worker_id, const worker::v1::SlotReport& report) {
+  const auto* found = tx.state().Find<records::WorkerRecord>(worker_id);
+  if (found == nullptr) return absl::OkStatus();
+  URSA_RETURN_IF_ERROR(CheckSlotStates(report.slots(), found->slots()));
+  if (HasSameStates(report.slots(), found->slot_states())) return absl::OkStatus();
+  records::WorkerRecord record = *found;
+  *record.mutable_slot_states() = report.slots();
+  URSA_LOG(WARNING) << "worker=" << Name(worker_id)
+                    << " slots: " << (WithheldText(record).empty() ? "all are offered" : WithheldText(record));
+  tx.Put(std::move(record));
   tx.RequestSettle();
   return absl::OkStatus();
 }
@@ -281,7 +372,7 @@ void Workers::Tick(Tx& tx) {
     if (record == nullptr) continue;
     if (!record->lost()) {
       lost.push_back(id);
-    } else if (now - FromTimestamp(record->last_seen_time()) >= env_.options.lost_worker_age_max) {
+    } else if (!record->joined() && now - FromTimestamp(record->last_seen_time()) >= env_.options.lost_worker_age_max) {
       forgotten.push_back(id);
     }
   }
@@ -312,11 +403,17 @@ v1::Worker Workers::ToProto(const Tx& tx, const records::WorkerRecord& record) c
                    : record.drained()            ? v1::Worker::STATE_DRAINED
                    : !record.set_aside().empty() ? v1::Worker::STATE_SET_ASIDE
                                                  : v1::Worker::STATE_ALIVE);
-  worker.set_reason(record.set_aside());
+  worker.set_reason(record.set_aside().empty() ? WithheldText(record) : record.set_aside());
   worker.set_host(record.host());
+  worker.set_display_name(record.name().empty() ? record.host() : record.name());
+  *worker.mutable_labels() = record.labels();
+  *worker.mutable_slot_states() = record.slot_states();
+  worker.set_joined(record.joined());
   worker.set_slots(record.slots());
-  const auto num_taken = static_cast<int32_t>(tx.state().LoadOf(record.id()).slots.size());
-  worker.set_free(std::max(0, record.slots() - num_taken));
+  const auto& taken = tx.state().LoadOf(record.id()).slots;
+  int32_t num_free = 0;
+  for (int32_t slot = 0; slot < record.slots(); ++slot) num_free += IsOffered(record, slot) && !taken.count(slot);
+  worker.set_free(num_free);
   worker.set_kind(record.kind());
   worker.set_pool(record.pool().empty() ? kDefaultPool : record.pool());
   const auto lease = leases_.find(record.id());
@@ -371,6 +468,49 @@ absl::StatusOr<v1::Worker> Workers::Resume(Tx& tx, const Caller& caller, const v
                          .Put(std::move(record))
                          .Audit(AuditEvent(env_, caller, "worker.resume", IdName("workers", 'w', id), ""))));
   return ToProto(tx, *tx.state().Find<records::WorkerRecord>(id));
+}
+
+absl::StatusOr<v1::Worker> Workers::Remove(Tx& tx, const Caller& caller, const v1::RemoveWorkerRequest& request) {
+  URSA_ASSIGN_OR_RETURN(const int64_t id, ParseIdName("workers", 'w', request.name()));
+  const auto* record = tx.state().Find<records::WorkerRecord>(id);
+  const auto* token = tx.state().Find<records::TokenRecord>(CredentialName(id));
+  if (record == nullptr && token == nullptr) {
+    return absl::NotFoundError(absl::StrCat("worker ", Name(id), ": not found"));
+  }
+  if (token == nullptr && IsConnected(id)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker ", Name(id),
+                     ": cannot be removed while it runs, it has no credential of its own that could "
+                     "be revoked (hint: stop ursa-worker there first)"));
+  }
+  v1::Worker removed;
+  if (record != nullptr) {
+    removed = ToProto(tx, *record);
+  } else {
+    removed.set_name(IdName("workers", 'w', id));  // it has joined and was never seen
+    removed.set_id(Name(id));
+  }
+  removed.set_state(v1::Worker::STATE_LOST);
+  removed.clear_free();
+  Mutation mutation;
+  if (token != nullptr) mutation.Delete<records::TokenRecord>(CredentialName(id));
+  if (record != nullptr) {
+    on_gone_(tx, id, absl::StrCat("worker ", Name(id), " was removed"));
+    OnLeft(tx, id);
+    mutation.Delete<records::WorkerRecord>(id);
+    if (const auto session = leases_[id].session; session != nullptr) {
+      sessions_.erase(session.get());
+      tx.AfterDurable([session, id] {
+        session->Close(absl::PermissionDeniedError(absl::StrCat("worker ", Name(id), ": was removed")));
+      });
+    }
+    leases_.erase(id);
+  }
+  URSA_LOG(WARNING) << "worker=" << Name(id) << " ->REMOVED by " << caller.actor;
+  mutation.Audit(AuditEvent(env_, caller, "worker.remove", removed.name(), ""));
+  tx.Apply(std::move(mutation));
+  tx.RequestSettle();
+  return removed;
 }
 
 }  // namespace ursa
