@@ -17,6 +17,7 @@ namespace ursa {
 namespace {
 
 constexpr char kInvitePrefix[] = "invite-";
+constexpr char kCredentialPrefix[] = "worker-";
 constexpr absl::Duration kValidMin = absl::Minutes(1);
 constexpr absl::Duration kValidMax = absl::Hours(24 * 30);
 
@@ -46,9 +47,13 @@ absl::Status CheckInvite(const v1::InviteWorkerRequest& request) {
 
 }  // namespace
 
-std::string CredentialName(int64_t worker_id) { return absl::StrCat("worker-", Name(worker_id)); }
+std::string CredentialName(int64_t worker_id) { return absl::StrCat(kCredentialPrefix, Name(worker_id)); }
 
-absl::Status CheckSpeaker(const records::TokenRecord* token, int64_t worker_id, const records::WorkerRecord* known) {
+absl::Status CheckSpeaker(const std::string& actor, const records::TokenRecord* token, int64_t worker_id,
+                          const records::WorkerRecord* known) {
+  if (token == nullptr && absl::StartsWith(actor, kCredentialPrefix)) {
+    return absl::PermissionDeniedError(absl::StrCat("token ", actor, ": has been revoked"));
+  }
   const int64_t owner = token == nullptr ? 0 : token->worker_id();
   if (owner != 0 && worker_id != 0 && worker_id != owner) {
     return absl::PermissionDeniedError(

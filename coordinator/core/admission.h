@@ -26,10 +26,11 @@ namespace ursa {
 // The name of a worker's credential among the tokens: "worker-w3".
 std::string CredentialName(int64_t worker_id);
 
-// Whether a stream opened with `token` may speak for the worker of that id (0: a new one). `token` may be null (nothing
-// is known of it). PERMISSION_DENIED: the credential is another worker's, or only its own credential speaks for that
-// worker.
-absl::Status CheckSpeaker(const records::TokenRecord* token, int64_t worker_id, const records::WorkerRecord* known);
+// Whether a stream that was opened with the token `actor`, of which `token` is known now (null: nothing any more), may
+// speak for the worker of that id (0: a new one). PERMISSION_DENIED: the credential is another worker's, or has been
+// revoked since; or only its own credential speaks for that worker.
+absl::Status CheckSpeaker(const std::string& actor, const records::TokenRecord* token, int64_t worker_id,
+                          const records::WorkerRecord* known);
 
 // Puts what the invitation said of the worker into its hello. PERMISSION_DENIED: hello says something else.
 absl::Status ApplyGrant(const records::TokenRecord& token, worker::v1::Hello* hello);

@@ -185,6 +185,10 @@ TEST_F(AdmissionTest, RemovalRevokes) {
   EXPECT_FALSE(harness_.coordinator().access().Authenticate("mine").ok());
   EXPECT_EQ(List().workers_size(), 0);
   EXPECT_EQ(Remove("workers/w1").status().code(), absl::StatusCode::kNotFound);
+  // A stream that was opened before, with a hello that comes now.
+  harness_.Connect(&worker);
+  EXPECT_EQ(worker.closed().message(), "token worker-w1: has been revoked");
+  EXPECT_EQ(List().workers_size(), 0);
   EXPECT_EQ(Join(kToken, "another's").status().code(), absl::StatusCode::kFailedPrecondition);
   harness_.Advance(absl::Seconds(1));
   EXPECT_EQ(harness_.Get("e1").state(), v1::Experiment::STATE_QUEUED);  // it waits for another worker

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/core/pool_offer.h"
+#include "coordinator/core/worker_slots.h"
 #include "coordinator/scheduling/simd_level.h"
 #include "coordinator/state/task_name.h"
 #include "experiments/labels.h"

@@ -35,9 +35,6 @@ class WorkerSession {
   const Caller caller_;
 };
 
-// Whether tasks may be given to the slot, as its worker said last.
-bool IsOffered(const records::WorkerRecord& worker, int32_t slot);
-
 // Owns sessions and leases, all in memory; what must outlive a restart is in WorkerRecord. Guarded by the coordinator's
 // lock: every method takes a transaction.
 //
