@@ -133,7 +133,7 @@ void Agent::StepHealth() {
   if (todo.read) reader_->Request();
   if (todo.self_check) StartSelfCheck();
   if (todo.end_self_check && self_check_id_ != 0) supervisor_->Signal(self_check_id_, SIGKILL);
-  if (health_.is_checked() && state_.SetSlots(health_.States())) {
+  if (todo.has_news && health_.is_checked() && state_.SetSlots(health_.States())) {
     for (const v1::WorkerSlot& slot : health_.States()) {
       if (slot.reason().empty()) continue;
       URSA_LOG(WARNING) << "slot=" << slot.index() << " ->WITHHELD reason=\"" << slot.reason() << '"';

@@ -34,7 +34,7 @@ SlotHealth::Todo SlotHealth::TakeTodo(absl::Time now) {
   Todo todo;
   if (now >= read_at_) {
     if (is_reading_) {
-      is_overdue_ = has_read_ = true;
+      is_overdue_ = has_read_ = has_news_ = true;
       read_at_ = absl::InfiniteFuture();
     } else {
       todo.read = is_reading_ = true;
@@ -47,7 +47,7 @@ SlotHealth::Todo SlotHealth::TakeTodo(absl::Time now) {
       todo.self_check = is_self_checking_ = true;
       self_check_at_ = now + options_.self_check_limit;
     } else {
-      todo.end_self_check = is_ended_ = true;
+      todo.end_self_check = is_ended_ = has_news_ = true;
       self_check_at_ = absl::InfiniteFuture();
     }
   }
@@ -58,8 +58,10 @@ SlotHealth::Todo SlotHealth::TakeTodo(absl::Time now) {
     }
     released_.push_back(it->first);  // what is left there is now a fault
     it = releasing_.erase(it);
+    has_news_ = true;
   }
   todo.released = std::exchange(released_, {});
+  todo.has_news = std::exchange(has_news_, false);
   return todo;
 }
 
@@ -72,7 +74,7 @@ absl::Time SlotHealth::NextWakeup() const {
 void SlotHealth::OnReading(MachineReading reading, absl::Time now) {
   reading_ = std::move(reading);
   is_reading_ = is_overdue_ = false;
-  has_read_ = true;
+  has_read_ = has_news_ = true;
   for (auto it = releasing_.begin(); it != releasing_.end();) {
     const auto slot = static_cast<size_t>(it->first);
     const bool is_free = num_begun_ >= it->second.reading && slot < reading_.gpus.size() && reading_.gpus[slot].ok() &&
@@ -96,13 +98,14 @@ void SlotHealth::OnSelfCheck(const absl::Status& status, absl::Time now) {
                           absl::StrCat("it did not end within ", absl::FormatDuration(options_.self_check_limit)))
                     : status;
   is_self_checking_ = false;
-  has_self_checked_ = true;
+  has_self_checked_ = has_news_ = true;
   if (self_check_.ok()) self_check_backoff_.Reset();
   self_check_at_ = self_check_.ok() ? absl::InfiniteFuture() : now + self_check_backoff_.Next();
 }
 
 void SlotHealth::OnReaped(int32_t slot, absl::Time now) {
   if (taken_.erase(slot) == 0) return;
+  has_news_ = true;
   if (devices_.empty()) {
     released_.push_back(slot);
     return;
@@ -123,7 +126,6 @@ std::string SlotHealth::MachineFault() const {
                         Gib(options_.free_disk_bytes_min), " is wanted");
   }
   if (has_self_checked_ && !self_check_.ok()) return absl::StrCat("ursa-task: cannot start, ", self_check_.message());
-  if (!has_self_checked_ && is_ended_) return "ursa-task: cannot start, it does not answer";
   return "";
 }
 

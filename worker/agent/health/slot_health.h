@@ -61,6 +61,7 @@ class SlotHealth {
     bool self_check = false;
     bool end_self_check = false;
     std::vector<int32_t> released;  // slots that are free again, or given up
+    bool has_news = false;          // States() may have changed since the last time
   };
   // To be called after every change, and at NextWakeup().
   Todo TakeTodo(absl::Time now);
@@ -69,7 +70,7 @@ class SlotHealth {
   void OnReading(MachineReading reading, absl::Time now);
   void OnSelfCheck(const absl::Status& status, absl::Time now);
 
-  void OnStarted(int32_t slot) { taken_.insert(slot); }
+  void OnStarted(int32_t slot) { taken_.insert(slot), has_news_ = true; }
   // Its process has been reaped; `released` will tell.
   void OnReaped(int32_t slot, absl::Time now);
 
@@ -110,6 +111,7 @@ class SlotHealth {
   std::set<int32_t> taken_;
   std::map<int32_t, Release> releasing_;
   std::vector<int32_t> released_;  // to be told
+  bool has_news_ = true;
 };
 
 }  // namespace ursa
