@@ -284,7 +284,8 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   coordinator.Restore();
   restored.Pass();
   URSA_RETURN_IF_ERROR(InstallToken(
-      flags.dir, "admin", {v1::PERMISSION_READ, v1::PERMISSION_WRITE, v1::PERMISSION_PROMOTE}, &coordinator.access()));
+      flags.dir, "admin", {v1::PERMISSION_READ, v1::PERMISSION_WRITE, v1::PERMISSION_PROMOTE, v1::PERMISSION_ADMIN},
+      &coordinator.access()));
   URSA_RETURN_IF_ERROR(InstallToken(flags.dir, "worker", {v1::PERMISSION_WORKER}, &coordinator.access()));
   URSA_ASSIGN_OR_RETURN(std::unique_ptr<GrpcServer> server, StartServer(flags, &coordinator, blob_executor.get()));
   serving.Pass();

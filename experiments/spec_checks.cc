@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "experiments/labels.h"
 #include "experiments/resource_names.h"
 #include "experiments/search/searcher_checks.h"
 #include "experiments/spec.h"
@@ -144,6 +145,7 @@ absl::Status CheckResources(const v1::ResourcesSpec& resources) {
   URSA_RETURN_IF_ERROR(CheckInt("resources.slots_per_trial", resources.slots_per_trial(), 1, kSlotsMax));
   URSA_RETURN_IF_ERROR(CheckInt("resources.priority", resources.priority(), 1, 99));
   URSA_RETURN_IF_ERROR(At("resources.pool", CheckName("pool", resources.pool())));
+  URSA_RETURN_IF_ERROR(At("resources.labels", CheckLabels(resources.labels())));
   if (resources.has_max_slots() && resources.max_slots() < resources.slots_per_trial()) {
     return BadValue("resources.max_slots", absl::StrCat(resources.max_slots()),
                     absl::StrCat("at least resources.slots_per_trial, which is ", resources.slots_per_trial()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "experiments/labels.h"
 #include "experiments/spec.h"
 
 namespace ursa {
@@ -147,6 +148,7 @@ void FillDefaults(v1::ExperimentSpec* spec) {
   if (!resources->has_slots_per_trial()) resources->set_slots_per_trial(1);
   if (!resources->has_priority()) resources->set_priority(50);
   if (!resources->has_pool()) resources->set_pool("default");
+  SortLabels(resources->mutable_labels());
   if (!resources->has_min_slots_per_trial()) resources->set_min_slots_per_trial(resources->slots_per_trial());
 
   v1::CheckpointSpec* checkpoint = spec->mutable_checkpoint();

@@ -42,6 +42,8 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa worker list",
       "ursa worker drain WORKER",
       "ursa worker resume WORKER",
+      "ursa worker invite [--pool P] [--label NAME=VALUE]... [--valid TIME]",
+      "ursa worker remove WORKER",
       "ursa cluster slurm --jobs-max M --worker-token-file FILE [--pool POOL] [--slots-per-job N] [--kind KIND] "
       "[--idle TIME] [--partition NAME] [--account NAME] [--sbatch ARGUMENT]... [--fabric IFACE] [--ca-file FILE] "
       "[--log-dir DIR] [--once] [--dry-run]",
@@ -98,6 +100,9 @@ TEST(CommandTableTest, WrongUsageExitsTwoAndSaysWhy) {
       {{"experiment", "preview-search", "/proc/self/comm"}, "/proc/self/comm:1:"},
       {{"model", "register", "bears"}, "--experiment"},
       {{"evaluate", "bears", "bears", "--split", "all"}, "train, valid, test"},
+      {{"worker", "invite", "--valid", "soon"}, "no duration"},
+      {{"worker", "invite", "--label", "gpu"}, "NAME=VALUE"},
+      {{"worker", "invite", "--label", "a=1", "--label", "a=2"}, "there twice"},
       {{"cluster", "slurm", "--jobs-max", "2"}, "--worker-token-file"},
       {{"cluster", "slurm", "--jobs-max", "10001", "--worker-token-file", "/proc/self/comm"}, "10000"},
       {{"cluster", "slurm", "--jobs-max", "2", "--worker-token-file", "/nowhere"}, "\"/nowhere\" cannot be read"},

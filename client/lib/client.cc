@@ -73,6 +73,16 @@ absl::StatusOr<v1::Worker> Client::ResumeWorker(const std::string& name) {
   return rpc_->Mutate(rpc_->cluster, &v1::ClusterService::Stub::ResumeWorker, request);
 }
 
+absl::StatusOr<v1::WorkerInvite> Client::InviteWorker(v1::InviteWorkerRequest request) {
+  return rpc_->Mutate(rpc_->cluster, &v1::ClusterService::Stub::InviteWorker, std::move(request));
+}
+
+absl::StatusOr<v1::Worker> Client::RemoveWorker(const std::string& name) {
+  v1::RemoveWorkerRequest request;
+  request.set_name(name);
+  return rpc_->Mutate(rpc_->cluster, &v1::ClusterService::Stub::RemoveWorker, request);
+}
+
 absl::StatusOr<v1::VerifyAuditResponse> Client::VerifyAudit() {
   return rpc_->Call(rpc_->cluster, &v1::ClusterService::Stub::VerifyAudit, v1::VerifyAuditRequest());
 }

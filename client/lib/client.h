@@ -56,6 +56,8 @@ class Client {
   absl::StatusOr<std::vector<v1::Worker>> ListWorkers();
   absl::StatusOr<v1::Worker> DrainWorker(const std::string& name);
   absl::StatusOr<v1::Worker> ResumeWorker(const std::string& name);
+  absl::StatusOr<v1::WorkerInvite> InviteWorker(v1::InviteWorkerRequest request);
+  absl::StatusOr<v1::Worker> RemoveWorker(const std::string& name);
   absl::StatusOr<v1::VerifyAuditResponse> VerifyAudit();
 
   // Blobs. Returns those of `hashes` that the server lacks, in order; any number of hashes.

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
+#include "base/status_macros.h"
+#include "coordinator/core/admission.h"
 
 namespace ursa {
 namespace {
@@ -42,6 +44,7 @@ absl::StatusOr<Identity> Access::Authenticate(std::string_view token) const {
   Tx tx(env_.commit);
   const records::TokenRecord* record = tx.state().FindToken(hash);
   if (record == nullptr) return absl::UnauthenticatedError("token: is not valid");
+  URSA_RETURN_IF_ERROR(CheckExpiry(*record, env_.clock->Now()));
   Identity identity;
   identity.actor = record->name();
   for (const int permission : record->permissions()) {

@@ -27,7 +27,7 @@ class Access {
   // Makes `token` the one of that name, with those permissions. What it was before no longer works.
   void SetToken(const std::string& name, std::string_view token, const std::set<v1::Permission>& permissions);
 
-  // Whose token it is. UNAUTHENTICATED: nobody's.
+  // Whose token it is. UNAUTHENTICATED: nobody's, or its time is over.
   absl::StatusOr<Identity> Authenticate(std::string_view token) const;
 
  private:

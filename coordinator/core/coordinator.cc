@@ -36,6 +36,7 @@ std::vector<std::string> BlobsOf(const worker::v1::TaskEvents& events) {
 Coordinator::Coordinator(Environment env)
     : env_(std::move(env)),
       access_(&env_),
+      admission_(&env_),
       janitor_(&env_),
       log_janitor_(&env_),
       rendezvous_(&env_),
@@ -175,6 +176,8 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
         }
       } else if (message.message_case() == Message::kRendezvous) {
         OnRendezvous(tx, worker_id, message.rendezvous());
+      } else if (message.message_case() == Message::kSlots) {
+        status = workers_.OnSlots(tx, worker_id, message.slots());
       } else {
         status = absl::InvalidArgumentError("stream: a message of an unknown kind");
       }
@@ -234,6 +237,7 @@ void Coordinator::OnDisconnected(const WorkerSession* session) {
 
 void Coordinator::Tick() {
   Tx tx(env_.commit);
+  admission_.Tick(tx);
   workers_.Tick(tx);
   gangs_.Tick(tx);
   doctor_.Tick(tx);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/access.h"
+#include "coordinator/core/admission.h"
 #include "coordinator/core/aux_tasks.h"
 #include "coordinator/core/blob_janitor.h"
 #include "coordinator/core/environment.h"
@@ -62,6 +63,7 @@ class Coordinator {
 
   const Environment& env() const { return env_; }
   Access& access() { return access_; }
+  Admission& admission() { return admission_; }
   Workers& workers() { return workers_; }
   const Scheduler& scheduler() const { return scheduler_; }
   Experiments& experiments() { return experiments_; }
@@ -82,6 +84,7 @@ class Coordinator {
 
   const Environment env_;
   Access access_;
+  Admission admission_;
   Watchers watchers_;
   BlobJanitor janitor_;
   LogJanitor log_janitor_;

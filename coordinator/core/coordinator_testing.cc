@@ -96,7 +96,7 @@ void Harness::Advance(absl::Duration time, const std::vector<FakeWorker*>& alive
 }
 
 void Harness::Connect(FakeWorker* worker) {
-  worker->session_ = std::make_shared<FakeWorker::Session>();
+  worker->session_ = std::make_shared<FakeWorker::Session>(worker->caller_);
   worker::v1::ConnectRequest message;
   *message.mutable_hello() = worker->hello_;
   const absl::Status status = Send(worker, std::move(message));

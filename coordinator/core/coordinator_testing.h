@@ -37,6 +37,8 @@ class FakeWorker {
   }
 
   worker::v1::Hello& hello() { return hello_; }
+  // The token with which its next stream is opened.
+  void set_token(std::string name) { caller_.actor = std::move(name); }
   const std::string& id() const { return hello_.worker_id(); }
   // The orders told last.
   const worker::v1::DesiredState& desired() const { return session_->desired; }
@@ -50,6 +52,7 @@ class FakeWorker {
  private:
   friend class Harness;
   struct Session : WorkerSession {
+    explicit Session(Caller caller) : WorkerSession(std::move(caller)) {}
     void Send(worker::v1::ConnectResponse message) override;
     void Close(absl::Status status) override { closed = std::move(status); }
 
@@ -63,7 +66,8 @@ class FakeWorker {
   };
 
   worker::v1::Hello hello_;
-  std::shared_ptr<Session> session_ = std::make_shared<Session>();
+  Caller caller_{"worker"};
+  std::shared_ptr<Session> session_ = std::make_shared<Session>(caller_);
   int64_t sequence_ = 0;
 };
 

@@ -62,6 +62,7 @@ struct CoordinatorOptions {
   absl::Duration lost_worker_age_max = absl::Hours(24);  // before a lost worker is forgotten
   int64_t num_requests_max = 100'000;
   int64_t num_workers_max = 10'000;
+  int64_t open_invites_max = 10'000;  // of workers, not used yet
   int32_t worker_slots_max = 1024;
   int32_t moves_max = 100;            // starts anew of one trial because of the places it ran at
   int32_t aux_attempts_max = 3;       // deaths of one auxiliary task

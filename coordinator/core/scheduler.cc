@@ -10,8 +10,10 @@
 #include "base/status_macros.h"
 #include "coordinator/core/paging.h"
 #include "coordinator/core/pool_offer.h"
+#include "coordinator/core/worker_slots.h"
 #include "coordinator/scheduling/simd_level.h"
 #include "coordinator/state/task_name.h"
+#include "experiments/labels.h"
 
 namespace ursa {
 namespace {
@@ -48,6 +50,7 @@ GangSpec SpecOf(const records::Demand& demand, const std::string& pool) {
   spec.max_ranks = demand.slots();
   spec.min_ranks = demand.min_slots() == 0 ? demand.slots() : demand.min_slots();
   spec.ranks_divide = demand.slots_divide();
+  spec.labels = LabelTexts(demand.labels());
   if (demand.experiment_slots_max() != 0) spec.experiment_slots_max = demand.experiment_slots_max();
   return spec;
 }
@@ -92,11 +95,17 @@ void Scheduler::Restore(Tx& tx) {
 void Scheduler::SyncWorker(const Tx& tx, int64_t id) {
   const auto* record = tx.state().Find<records::WorkerRecord>(id);
   if (record == nullptr) return view_.RemoveWorker(id);
-  view_.PutWorker({id,
-                   {PoolOr(record->pool()), record->kind()},
-                   SimdLevel(record->simd()),
-                   record->slots(),
-                   workers_.IsUsable(tx, id)});
+  SchedulerWorker worker;
+  worker.id = id;
+  worker.pool = {PoolOr(record->pool()), record->kind()};
+  worker.simd_level = SimdLevel(record->simd());
+  worker.num_slots = record->slots();
+  worker.usable = workers_.IsUsable(tx, id);
+  worker.labels = LabelTexts(record->labels());
+  for (const v1::WorkerSlot& state : record->slot_states()) {
+    if (!state.reason().empty()) worker.withheld.push_back(state.index());
+  }
+  view_.PutWorker(worker);
 }
 
 void Scheduler::SyncTrial(const Tx& tx, const TrialId& id) {
@@ -152,19 +161,22 @@ void Scheduler::Sync(Tx& tx, const Changes& changes) {
 std::optional<RankPlace> Scheduler::FindPlace(const Tx& tx, const records::TrialRecord& trial,
                                               const records::Rank& gone,
                                               const std::set<std::pair<int64_t, int32_t>>& taken) const {
-  const auto is_free = [&](int64_t worker_id, int32_t slot) {
-    return tx.state().LoadOf(worker_id).slots.count(slot) == 0 && taken.count({worker_id, slot}) == 0;
+  const auto is_free = [&](const records::WorkerRecord& worker, int32_t slot) {
+    return IsOffered(worker, slot) && tx.state().LoadOf(worker.id()).slots.count(slot) == 0 &&
+           taken.count({worker.id(), slot}) == 0;
   };
-  if (workers_.IsUsable(tx, gone.worker_id()) && is_free(gone.worker_id(), gone.slot())) {
+  if (workers_.IsUsable(tx, gone.worker_id()) &&
+      is_free(*tx.state().Find<records::WorkerRecord>(gone.worker_id()), gone.slot())) {
     return RankPlace{gone.worker_id(), gone.slot()};
   }
   for (const records::WorkerRecord* worker : workers_.UsableWorkers(tx)) {
     if (worker->kind() != trial.demand().kind() || PoolOr(worker->pool()) != PoolOr(trial.gang().pool()) ||
-        SimdLevel(worker->simd()) < SimdLevel(trial.demand().simd())) {
+        SimdLevel(worker->simd()) < SimdLevel(trial.demand().simd()) ||
+        !HasLabels(LabelTexts(worker->labels()), LabelTexts(trial.demand().labels()))) {
       continue;
     }
     for (int32_t slot = 0; slot < worker->slots(); ++slot) {
-      if (is_free(worker->id(), slot)) return RankPlace{worker->id(), slot};
+      if (is_free(*worker, slot)) return RankPlace{worker->id(), slot};
     }
   }
   return std::nullopt;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/core/coordinator_testing.h"
+#include "experiments/labels.h"
 
 namespace ursa {
 namespace {
@@ -85,6 +86,55 @@ class SchedulerTest : public ::testing::Test {
   Harness harness_;
   FakeWorker worker_;  // two slots
 };
+
+TEST_F(SchedulerTest, ATrialRunsOnWorkersThatHaveItsLabels) {
+  const std::string id =
+      Submit("slots_per_trial: 1 labels { name: 'zone' value: 'a' } labels { name: 'gpu' value: 'h100' }");
+  EXPECT_EQ(Why(id), "0 of 1 worker in pool default has labels gpu=h100 and zone=a");
+  FakeWorker other("i2", 2);
+  *other.hello().add_labels() = *ParseLabel("gpu=h100");
+  harness_.Connect(&other);
+  EXPECT_EQ(Why(id), "0 of 2 workers in pool default have labels gpu=h100 and zone=a");
+  harness_.Restart();
+  harness_.Connect(&worker_);
+  *other.hello().add_labels() = *ParseLabel("zone=a");
+  harness_.Connect(&other);
+  EXPECT_EQ(StateOf(id), State_::STATE_RUNNING);
+  EXPECT_EQ(Why(id), "runs on w2");
+  EXPECT_FALSE(TrySubmit("labels { name: 'GPU' value: 'h100' }").ok());
+}
+
+TEST_F(SchedulerTest, ASlotThatFailedACheckIsNotOffered) {
+  const auto tell = [this](int32_t slot, const std::string& reason) {
+    worker::v1::ConnectRequest message;
+    v1::WorkerSlot* state = message.mutable_slots()->add_slots();
+    state->set_index(slot);
+    state->set_reason(reason);
+    return harness_.Send(&worker_, message);
+  };
+  const auto list = [this] {
+    return harness_
+        .Read<v1::ListWorkersResponse>(
+            [&](const Tx& tx) { return harness_.coordinator().workers().List(tx, v1::ListWorkersRequest()); })
+        ->workers(0);
+  };
+  ASSERT_TRUE(tell(0, "GPU is lost").ok());
+  EXPECT_EQ(list().free(), 1);
+  EXPECT_EQ(list().reason(), "1 of 2 slots is not offered: slot 0: GPU is lost");
+  const std::string one = Submit("slots_per_trial: 1");
+  ASSERT_EQ(StateOf(one), State_::STATE_RUNNING);
+  EXPECT_EQ(worker_.FindOrder(TaskOf(one))->slots(0), 1);
+  const std::string two = Submit("slots_per_trial: 2");
+  EXPECT_EQ(Why(two), "needs 2 slots, pool default has 1, not counting 1 slot that failed a check");
+  harness_.Restart();  // it is on record
+  harness_.Advance(absl::Seconds(1));
+  EXPECT_EQ(list().reason(), "1 of 2 slots is not offered: slot 0: GPU is lost");
+  harness_.Connect(&worker_);  // whose checks all pass now
+  EXPECT_EQ(list().reason(), "");
+  EXPECT_EQ(list().free(), 1);
+  EXPECT_EQ(Why(two), "needs 2 slots, 1 free in pool default; e1 runs there");
+  EXPECT_EQ(tell(2, "there is none").code(), absl::StatusCode::kInvalidArgument);
+}
 
 TEST_F(SchedulerTest, AHigherPriorityRunsInThePlaceOfALowerOneWhichGoesOnAfterIt) {
   const std::string low = Submit("slots_per_trial: 2 priority: 10");

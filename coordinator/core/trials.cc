@@ -88,6 +88,7 @@ records::Demand DemandOf(const v1::ExperimentSpec& spec) {
   demand.set_simd(spec.execution().simd());
   demand.set_priority(resources.priority());
   demand.set_pool(resources.pool());
+  *demand.mutable_labels() = resources.labels();
   demand.set_experiment_slots_max(resources.max_slots());
   if (resources.min_slots_per_trial() < resources.slots_per_trial()) {
     demand.set_min_slots(resources.min_slots_per_trial());

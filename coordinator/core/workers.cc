@@ -9,18 +9,33 @@
 #include "base/log.h"
 #include "base/planted_bug.h"
 #include "base/status_macros.h"
+#include "coordinator/core/admission.h"
 #include "coordinator/core/failure_policy.h"
-#include "coordinator/core/paging.h"
+#include "coordinator/core/worker_slots.h"
 #include "coordinator/scheduling/simd_level.h"
+#include "experiments/labels.h"
 #include "experiments/resource_names.h"
 
 namespace ursa {
 namespace {
 
-constexpr size_t kHelloTextBytesMax = 256;
-constexpr int kListPageSizeMax = 1000;
-
 std::string Name(int64_t worker_id) { return WorkerId(worker_id).ToString(); }
+
+void FillRecord(const worker::v1::Hello& hello, records::WorkerRecord* record) {
+  record->set_host(hello.host());
+  record->set_slots(hello.slots());
+  record->set_kind(hello.kind());
+  record->set_incarnation(hello.incarnation());
+  record->set_version(hello.version());
+  record->set_cores(hello.cores());
+  record->set_simd(hello.simd());
+  record->set_pool(hello.pool().empty() ? kDefaultPool : hello.pool());
+  record->set_name(hello.name());
+  *record->mutable_labels() = hello.labels();
+  SortLabels(record->mutable_labels());
+  *record->mutable_slot_states() = hello.slot_states();
+  record->set_lost(false);
+}
 
 }  // namespace
 
@@ -52,8 +67,10 @@ absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) c
     const absl::Status name = CheckName("pool", hello.pool());
     if (!name.ok()) return absl::InvalidArgumentError(absl::StrCat("hello: ", name.message()));
   }
+  URSA_RETURN_IF_ERROR(CheckLabels(hello.labels()));
+  URSA_RETURN_IF_ERROR(CheckSlotStates(hello.slot_states(), hello.slots()));
   for (const std::string* text :
-       {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version(), &hello.pool()}) {
+       {&hello.worker_id(), &hello.host(), &hello.incarnation(), &hello.version(), &hello.pool(), &hello.name()}) {
     if (text->size() > kHelloTextBytesMax) {
       return absl::InvalidArgumentError(
           absl::StrCat("hello: a text has ", text->size(), " bytes, at most ", kHelloTextBytesMax, " are allowed"));
@@ -67,48 +84,58 @@ absl::Status Workers::CheckHello(const Tx& tx, const worker::v1::Hello& hello) c
   return absl::OkStatus();
 }
 
-absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, const worker::v1::Hello& hello) {
-  if (sessions_.count(session.get())) return absl::InvalidArgumentError("stream: hello was said before");
-  URSA_RETURN_IF_ERROR(CheckHello(tx, hello));
-  const auto given = WorkerId::Parse(hello.worker_id());
-  const records::WorkerRecord* known = given ? tx.state().Find<records::WorkerRecord>(given->number()) : nullptr;
-
+absl::StatusOr<records::WorkerRecord> Workers::Identify(Tx& tx, const Caller& caller, worker::v1::Hello* hello) {
+  const auto* token = tx.state().Find<records::TokenRecord>(caller.actor);
+  const auto given = WorkerId::Parse(hello->worker_id());
+  int64_t id = given ? given->number() : 0;
+  const records::WorkerRecord* known = id == 0 ? nullptr : tx.state().Find<records::WorkerRecord>(id);
+  URSA_RETURN_IF_ERROR(CheckSpeaker(caller.actor, token, id, known));
+  const bool has_joined = token != nullptr && token->worker_id() != 0;
+  if (has_joined) {
+    id = token->worker_id();
+    known = tx.state().Find<records::WorkerRecord>(id);
+    URSA_RETURN_IF_ERROR(ApplyGrant(*token, hello));
+  }
   records::WorkerRecord record;
   if (known != nullptr) {
     record = *known;
     // A session that is half open may outlive its lease: then the machine was started anew.
-    const Lease& lease = leases_[record.id()];
+    const Lease& lease = leases_[id];
     const bool is_alive =
         lease.session != nullptr && !record.lost() && env_.clock->Now() - lease.last_heard < env_.options.lease;
-    if (is_alive && record.incarnation() != hello.incarnation()) {
+    if (is_alive && record.incarnation() != hello->incarnation()) {
       return absl::FailedPreconditionError(
-          absl::StrCat("worker ", Name(record.id()), ": another agent is connected as it and alive"));
+          absl::StrCat("worker ", Name(id), ": another agent is connected as it and alive"));
     }
   } else {
-    record.set_id(TakeNumber(tx, "worker"));
+    record.set_id(has_joined ? id : TakeNumber(tx, "worker"));
   }
+  record.set_joined(has_joined);
+  return record;
+}
+
+void Workers::ReplaceIncarnation(Tx& tx, int64_t worker_id) {
+  on_gone_(tx, worker_id, absl::StrCat("worker ", Name(worker_id), " was started anew"));
+  OnLeft(tx, worker_id);
+  Lease& lease = leases_[worker_id];
+  lease.last_sequence = 0;
+  lease.leaving_until = absl::InfinitePast();
+  lease.is_leaving = false;
+}
+
+absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, worker::v1::Hello hello) {
+  if (sessions_.count(session.get())) return absl::InvalidArgumentError("stream: hello was said before");
+  URSA_RETURN_IF_ERROR(CheckHello(tx, hello));
+  URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, Identify(tx, session->caller(), &hello));
   const int64_t id = record.id();
-  if (known != nullptr && record.incarnation() != hello.incarnation()) {
-    on_gone_(tx, id, absl::StrCat("worker ", Name(id), " was started anew"));
-    OnLeft(tx, id);
-    Lease& lease = leases_[id];
-    lease.last_sequence = 0;
-    lease.leaving_until = absl::InfinitePast();
-    lease.is_leaving = false;
-  }
-  if (known == nullptr || record.incarnation() != hello.incarnation() || record.lost()) {
+  const bool is_known = tx.state().Find<records::WorkerRecord>(id) != nullptr;
+  const bool is_new = record.incarnation() != hello.incarnation();
+  if (is_known && is_new) ReplaceIncarnation(tx, id);
+  if (is_new || record.lost()) {
     URSA_LOG(INFO) << "worker=" << Name(id) << " host=" << hello.host() << " slots=" << hello.slots()
                    << " kind=" << hello.kind() << " ->ALIVE";
   }
-  record.set_host(hello.host());
-  record.set_slots(hello.slots());
-  record.set_kind(hello.kind());
-  record.set_incarnation(hello.incarnation());
-  record.set_version(hello.version());
-  record.set_cores(hello.cores());
-  record.set_simd(hello.simd());
-  record.set_pool(hello.pool().empty() ? kDefaultPool : hello.pool());
-  record.set_lost(false);
+  FillRecord(hello, &record);
   *record.mutable_last_seen_time() = ToTimestamp(env_.clock->Now());
   tx.Put(std::move(record));
 
@@ -122,17 +149,34 @@ absl::Status Workers::Hello(Tx& tx, const std::shared_ptr<WorkerSession>& sessio
   lease.sent_orders.clear();
   usability_changes_.insert(id);
   sessions_[session.get()] = id;
+  Welcome(tx, id);
+  tx.RequestSettle();
+  return absl::OkStatus();
+}
 
+void Workers::Welcome(Tx& tx, int64_t worker_id) {
   worker::v1::ConnectResponse welcome;
-  welcome.mutable_welcome()->set_worker_id(Name(id));
+  welcome.mutable_welcome()->set_worker_id(Name(worker_id));
   welcome.mutable_welcome()->set_heartbeat_millis(absl::ToInt64Milliseconds(env_.options.heartbeat));
   welcome.mutable_welcome()->set_lease_millis(absl::ToInt64Milliseconds(env_.options.lease));
-  Send(tx, id, std::move(welcome));
+  Send(tx, worker_id, std::move(welcome));
   // The first desired state is sent also when it is empty: whatever still runs there is to be stopped.
   worker::v1::ConnectResponse desired;
-  add_orders_(tx, id, desired.mutable_desired());
-  leases_[id].sent_orders = desired.desired().SerializeAsString();
-  Send(tx, id, std::move(desired));
+  add_orders_(tx, worker_id, desired.mutable_desired());
+  leases_[worker_id].sent_orders = desired.desired().SerializeAsString();
+  Send(tx, worker_id, std::move(desired));
+}
+
+absl::Status Workers::OnSlots(Tx& tx, int64_t worker_id, const worker::v1::SlotReport& report) {
+  const auto* found = tx.state().Find<records::WorkerRecord>(worker_id);
+  if (found == nullptr) return absl::OkStatus();
+  URSA_RETURN_IF_ERROR(CheckSlotStates(report.slots(), found->slots()));
+  if (HasSameStates(report.slots(), found->slot_states())) return absl::OkStatus();
+  records::WorkerRecord record = *found;
+  *record.mutable_slot_states() = report.slots();
+  URSA_LOG(WARNING) << "worker=" << Name(worker_id)
+                    << " slots: " << (WithheldText(record).empty() ? "all are offered" : WithheldText(record));
+  tx.Put(std::move(record));
   tx.RequestSettle();
   return absl::OkStatus();
 }
@@ -281,7 +325,7 @@ void Workers::Tick(Tx& tx) {
     if (record == nullptr) continue;
     if (!record->lost()) {
       lost.push_back(id);
-    } else if (now - FromTimestamp(record->last_seen_time()) >= env_.options.lost_worker_age_max) {
+    } else if (!record->joined() && now - FromTimestamp(record->last_seen_time()) >= env_.options.lost_worker_age_max) {
       forgotten.push_back(id);
     }
   }
@@ -302,75 +346,6 @@ void Workers::Tick(Tx& tx) {
     tx.Apply(std::move(Mutation().Delete<records::WorkerRecord>(id)));
     leases_.erase(id);
   }
-}
-
-v1::Worker Workers::ToProto(const Tx& tx, const records::WorkerRecord& record) const {
-  v1::Worker worker;
-  worker.set_name(IdName("workers", 'w', record.id()));
-  worker.set_id(Name(record.id()));
-  worker.set_state(record.lost()                 ? v1::Worker::STATE_LOST
-                   : record.drained()            ? v1::Worker::STATE_DRAINED
-                   : !record.set_aside().empty() ? v1::Worker::STATE_SET_ASIDE
-                                                 : v1::Worker::STATE_ALIVE);
-  worker.set_reason(record.set_aside());
-  worker.set_host(record.host());
-  worker.set_slots(record.slots());
-  const auto num_taken = static_cast<int32_t>(tx.state().LoadOf(record.id()).slots.size());
-  worker.set_free(std::max(0, record.slots() - num_taken));
-  worker.set_kind(record.kind());
-  worker.set_pool(record.pool().empty() ? kDefaultPool : record.pool());
-  const auto lease = leases_.find(record.id());
-  *worker.mutable_last_seen_time() =
-      lease == leases_.end() ? record.last_seen_time() : ToTimestamp(lease->second.last_heard);
-  return worker;
-}
-
-absl::StatusOr<v1::ListWorkersResponse> Workers::List(const Tx& tx, const v1::ListWorkersRequest& request) const {
-  URSA_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size(), kListPageSizeMax, kListPageSizeMax));
-  URSA_ASSIGN_OR_RETURN(const int64_t after, NumberToken(request.page_token()));
-  v1::ListWorkersResponse response;
-  const auto& workers = tx.state().All<records::WorkerRecord>();
-  for (auto it = workers.upper_bound(after); it != workers.end(); ++it) {
-    if (response.workers_size() == page_size) {
-      response.set_next_page_token(std::to_string(std::prev(it)->first));
-      break;
-    }
-    *response.add_workers() = ToProto(tx, it->second);
-  }
-  return response;
-}
-
-absl::StatusOr<records::WorkerRecord> Workers::FindByName(const Tx& tx, const std::string& name) const {
-  URSA_ASSIGN_OR_RETURN(const int64_t id, ParseIdName("workers", 'w', name));
-  const auto* record = tx.state().Find<records::WorkerRecord>(id);
-  if (record == nullptr) return absl::NotFoundError(absl::StrCat("worker ", Name(id), ": not found"));
-  return *record;
-}
-
-absl::StatusOr<v1::Worker> Workers::Drain(Tx& tx, const Caller& caller, const v1::DrainWorkerRequest& request) {
-  URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, FindByName(tx, request.name()));
-  record.set_drained(true);
-  const int64_t id = record.id();
-  tx.Apply(std::move(Mutation()
-                         .Put(std::move(record))
-                         .Audit(AuditEvent(env_, caller, "worker.drain", IdName("workers", 'w', id), ""))));
-  return ToProto(tx, *tx.state().Find<records::WorkerRecord>(id));
-}
-
-absl::StatusOr<v1::Worker> Workers::Resume(Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& request) {
-  URSA_ASSIGN_OR_RETURN(records::WorkerRecord record, FindByName(tx, request.name()));
-  const int64_t id = record.id();
-  if (!record.drained() && record.set_aside().empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("worker ", Name(id), ": cannot resume, it is neither drained nor set aside"));
-  }
-  record.set_drained(false);
-  record.clear_set_aside();
-  record.clear_strikes();
-  tx.Apply(std::move(Mutation()
-                         .Put(std::move(record))
-                         .Audit(AuditEvent(env_, caller, "worker.resume", IdName("workers", 'w', id), ""))));
-  return ToProto(tx, *tx.state().Find<records::WorkerRecord>(id));
 }
 
 }  // namespace ursa

@@ -22,11 +22,17 @@ namespace ursa {
 // One stream of an agent, as the coordinator sees it: the gRPC one, or a fake. Thread-safe; never blocks.
 class WorkerSession {
  public:
+  explicit WorkerSession(Caller caller) : caller_(std::move(caller)) {}
   virtual ~WorkerSession() = default;
+  // Whose token the stream was opened with.
+  const Caller& caller() const { return caller_; }
   // Queues a message; dropped if the stream has ended.
   virtual void Send(worker::v1::ConnectResponse message) = 0;
   // Ends the stream.
   virtual void Close(absl::Status status) = 0;
+
+ private:
+  const Caller caller_;
 };
 
 // Owns sessions and leases, all in memory; what must outlive a restart is in WorkerRecord. Guarded by the coordinator's
@@ -53,11 +59,13 @@ class Workers {
   void Restore(Tx& tx);
 
   // A stream has opened, said hello, and ended. A bad or refused Hello gives a status, with which to close the stream.
-  absl::Status Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, const worker::v1::Hello& hello);
+  absl::Status Hello(Tx& tx, const std::shared_ptr<WorkerSession>& session, worker::v1::Hello hello);
   void Disconnected(Tx& tx, const WorkerSession* session);
 
   // The worker of a session; 0 before its Hello, or when another stream has taken its place.
   int64_t WorkerOf(const WorkerSession* session) const;
+  // What it says of its slots. INVALID_ARGUMENT: it has no such slots.
+  absl::Status OnSlots(Tx& tx, int64_t worker_id, const worker::v1::SlotReport& report);
   // Anything heard of it renews its lease.
   void Heard(Tx& tx, int64_t worker_id);
   // Whether an events message is new; false: it was seen in this incarnation, and only has to be acknowledged.
@@ -88,13 +96,14 @@ class Workers {
   // Workers that may have become usable, or not usable, since the last call, for other reasons than their records.
   std::set<int64_t> TakeUsabilityChanges();
 
-  // Loses workers whose lease has ended; forgets those lost for long.
+  // Loses workers whose lease has ended; forgets those lost for long, unless they have joined: these wait for `remove`.
   void Tick(Tx& tx);
 
   // The RPCs of ClusterService about workers.
   absl::StatusOr<v1::ListWorkersResponse> List(const Tx& tx, const v1::ListWorkersRequest& request) const;
   absl::StatusOr<v1::Worker> Drain(Tx& tx, const Caller& caller, const v1::DrainWorkerRequest& request);
   absl::StatusOr<v1::Worker> Resume(Tx& tx, const Caller& caller, const v1::ResumeWorkerRequest& request);
+  absl::StatusOr<v1::Worker> Remove(Tx& tx, const Caller& caller, const v1::RemoveWorkerRequest& request);
   v1::Worker ToProto(const Tx& tx, const records::WorkerRecord& record) const;
 
   int64_t num_connected() const { return static_cast<int64_t>(sessions_.size()); }
@@ -114,6 +123,11 @@ class Workers {
   // A worker that may have been about to end is gone.
   void OnLeft(Tx& tx, int64_t worker_id);
   absl::Status CheckHello(const Tx& tx, const worker::v1::Hello& hello) const;
+  // The record of whoever says hello, as it was; a new one has an id alone. Errors: as Hello's.
+  absl::StatusOr<records::WorkerRecord> Identify(Tx& tx, const Caller& caller, worker::v1::Hello* hello);
+  // What the earlier incarnation ran is gone.
+  void ReplaceIncarnation(Tx& tx, int64_t worker_id);
+  void Welcome(Tx& tx, int64_t worker_id);
   absl::StatusOr<records::WorkerRecord> FindByName(const Tx& tx, const std::string& name) const;
 
   const Environment& env_;

@@ -30,6 +30,17 @@ class ClusterViewTest : public testing::Test {
               bool usable = true) {
     view_->PutWorker({id, {pool, "cuda"}, simd_level, num_slots, usable});
   }
+  void LabelledWorker(int64_t id, int32_t num_slots, std::vector<std::string> labels,
+                      std::vector<int32_t> withheld = {}, bool usable = true) {
+    SchedulerWorker worker{id, {"gpu", "cuda"}, 0, num_slots, usable};
+    worker.labels = std::move(labels);
+    worker.withheld = std::move(withheld);
+    view_->PutWorker(worker);
+  }
+  static WaitingGang Labelled(WaitingGang gang, std::vector<std::string> labels) {
+    gang.spec.labels = std::move(labels);
+    return gang;
+  }
   static WaitingGang Gang(int64_t id, int32_t num_ranks, int32_t priority = 50) {
     WaitingGang gang;
     gang.id = {id, 1};
@@ -104,6 +115,76 @@ TEST_F(ClusterViewTest, PoolsAndKindsHaveQueuesOfTheirOwn) {
   view_->PutWorker({3, {"lab", "cpu"}, 0, 1, true});
   EXPECT_EQ(Schedule(), (Ids{4}));
   EXPECT_EQ(Why(4), "does not wait");
+}
+
+TEST_F(ClusterViewTest, AGangRunsWhereItsLabelsAre) {
+  Worker(1, 4);
+  LabelledWorker(2, 2, {"gpu=a100"});
+  EXPECT_EQ(Submit(Labelled(Gang(1, 2), {"gpu=h100"})), (Ids{}));
+  EXPECT_EQ(Why(1), "0 of 2 workers in pool gpu have label gpu=h100");
+  EXPECT_EQ(Submit(2, 1), (Ids{2}));  // it blocks nobody
+  LabelledWorker(3, 1, {"gpu=h100", "zone=a"});
+  EXPECT_EQ(Schedule(), (Ids{}));
+  EXPECT_EQ(Why(1), "needs 2 slots with label gpu=h100, pool gpu has 1");
+  LabelledWorker(4, 2, {"gpu=h100"});
+  EXPECT_EQ(Schedule(), (Ids{1}));
+  EXPECT_EQ(decisions_.starts[0].ranks, (Places{{4, 0}, {4, 1}}));
+  EXPECT_EQ(Submit(Labelled(Gang(3, 2), {"gpu=h100"})), (Ids{}));
+  EXPECT_EQ(Why(3), "needs 2 slots, 1 free with label gpu=h100 in pool gpu; e1 runs there");
+  EXPECT_EQ(Submit(Labelled(Gang(4, 1), {"gpu=h100", "zone=a"})), (Ids{4}));  // e3 waits for the two of e1 all the same
+  EXPECT_EQ(Submit(Labelled(Gang(5, 2), {"gpu=a100"})), (Ids{}));             // one of them is e2's
+  EXPECT_EQ(End(1), (Ids{3}));
+  EXPECT_EQ(Submit(Labelled(Gang(6, 1), {"gpu=h100", "zone=a"})), (Ids{}));
+  LabelledWorker(3, 1, {"gpu=h100", "zone=a"}, {}, false);
+  EXPECT_EQ(Why(6),
+            "workers in pool gpu with labels gpu=h100 and zone=a take no new task (drained or away) or have no slot "
+            "that is offered");
+}
+
+TEST_F(ClusterViewTest, WhatTheHeadCannotUseIsFreeForAll) {
+  LabelledWorker(1, 2, {"gpu=a100"});
+  LabelledWorker(2, 2, {"gpu=h100"});
+  EXPECT_EQ(Submit(Labelled(Gang(1, 1), {"gpu=h100"})), (Ids{1}));
+  EXPECT_EQ(Submit(Labelled(Gang(2, 2), {"gpu=h100"})),
+            (Ids{}));  // the head: it waits for e1's slot and keeps the other
+  EXPECT_EQ(Submit(3, 3), (Ids{}));
+  EXPECT_EQ(Submit(4, 2), (Ids{4}));
+  EXPECT_EQ(decisions_.starts[0].ranks, (Places{{1, 0}, {1, 1}}));
+  EXPECT_EQ(Submit(5, 1), (Ids{}));
+  EXPECT_EQ(Why(5), "needs 1 slot, 1 free in pool gpu but kept for e2");
+  EXPECT_EQ(End(1), (Ids{2}));
+}
+
+TEST_F(ClusterViewTest, APreemptionFreesSlotsThatTheHeadCanUse) {
+  LabelledWorker(1, 2, {"gpu=a100"});
+  LabelledWorker(2, 2, {"gpu=h100"});
+  EXPECT_EQ(Submit(Labelled(Gang(1, 2, 10), {"gpu=a100"})), (Ids{1}));
+  EXPECT_EQ(Submit(Gang(2, 2, 20)), (Ids{2}));
+  EXPECT_EQ(Submit(Labelled(Gang(3, 1, 90), {"gpu=h100"})), (Ids{}));
+  EXPECT_EQ(Victims(), (Ids{2}));  // not the lower one, whose slots are of no use
+  EXPECT_EQ(Why(3),
+            "needs 1 slot, 0 free with label gpu=h100 in pool gpu; waits for e2 to checkpoint and give 2 slots");
+  EXPECT_EQ(Requeue(2, 2, 20), (Ids{3}));
+}
+
+TEST_F(ClusterViewTest, SlotsThatAreNotOfferedAreNotUsed) {
+  LabelledWorker(1, 2, {}, {0, 1});
+  EXPECT_EQ(Submit(1, 1), (Ids{}));
+  EXPECT_EQ(Why(1), "pool gpu has no slot that is offered, 2 failed a check (hint: ursa worker list)");
+  LabelledWorker(1, 2, {}, {0});
+  EXPECT_EQ(Schedule(), (Ids{1}));
+  EXPECT_EQ(decisions_.starts[0].ranks, (Places{{1, 1}}));
+  EXPECT_EQ(Submit(2, 2), (Ids{}));
+  EXPECT_EQ(Why(2), "needs 2 slots, pool gpu has 1, not counting 1 slot that failed a check");
+  EXPECT_EQ(End(2), (Ids{}));
+  EXPECT_EQ(Submit(3, 1), (Ids{}));
+  // Its own slot fails: it goes on there, and what it gives back is of no use.
+  LabelledWorker(1, 2, {}, {1});
+  EXPECT_EQ(Schedule(), (Ids{3}));
+  EXPECT_EQ(Submit(4, 1), (Ids{}));
+  EXPECT_EQ(End(1), (Ids{}));
+  LabelledWorker(1, 2, {});
+  EXPECT_EQ(Schedule(), (Ids{4}));
 }
 
 TEST_F(ClusterViewTest, WeakerMachinesAreNotUsed) {

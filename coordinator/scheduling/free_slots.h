@@ -18,21 +18,33 @@ namespace ursa {
 struct SlotRequest {
   int32_t num_ranks = 1;
   int32_t simd_level = 0;  // of the workers, at least
-  // On workers of this level or above at most so many slots may be taken; others wait for those (backfill).
+  int32_t label_class = kNoLabels;
+  // On workers of this class, and of this level or above, at most so many slots may be taken; others wait for those
+  // (backfill).
+  int32_t kept_class = kNoLabels;
   int32_t kept_level = kNumSimdLevels;
   int64_t kept_max = 0;
 };
 
 // The workers of one pool, and who holds each of their slots. A value; kept by deltas: each costs a few instructions,
-// whatever the number of workers. What it chooses depends on its content only, not on the order of the deltas.
+// whatever the number of workers; times the label classes that a worker is of, if there are any. What it chooses
+// depends on its content only, not on the order of the deltas.
 class FreeSlots {
  public:
   static constexpr int32_t kNobody = -1;
 
-  // Adds a worker or changes one; who holds its slots stays.
-  void PutWorker(int64_t id, int32_t simd_level, int32_t num_slots, bool usable);
+  FreeSlots() { classes_.emplace_back(); }
+
+  // Adds a worker or changes one; who holds its slots stays. Returns whether what comes back with them has changed.
+  bool PutWorker(const SchedulerWorker& worker);
   // Slots that are still held come back with the worker.
   void RemoveWorker(int64_t id);
+
+  // The class of gangs that ask for these labels; to be dropped as often as it was added. Costs a look at every worker
+  // when nobody had asked for them lately.
+  int32_t AddClass(const std::vector<std::string>& labels);
+  void DropClass(int32_t label_class) { --mutable_class(label_class).num_users; }
+  const std::vector<std::string>& LabelsOf(int32_t label_class) const { return class_of(label_class).labels; }
 
   // `holder` >= 0 says who it is. The slot must be nobody's; the worker may be unknown.
   void Occupy(const RankPlace& place, int32_t holder);
@@ -41,19 +53,26 @@ class FreeSlots {
 
   // Chooses free slots of usable workers and gives them to `holder`. The fewest workers: those with the most free slots
   // whole, and for the last ranks the worker with the fewest free slots that holds them; among equal ones the lowest
-  // SIMD level, then the lowest id. Ranks of one worker stand together. The request must fit (num_free).
+  // SIMD level, then the lowest id. Ranks of one worker stand together. The request must fit (num_free). With labels
+  // and something kept at a time it looks at every worker.
   std::vector<RankPlace> Take(const SlotRequest& request, int32_t holder);
   // The slot that a request for one would get; nothing if none is free.
   std::optional<RankPlace> FindOne() const;
 
-  // Slots of usable workers.
-  const SlotsByLevel& num_free() const { return num_free_; }
-  const SlotsByLevel& capacity() const { return capacity_; }
+  // Slots of usable workers of that class; what is withheld is left out.
+  const SlotsByLevel& num_free(int32_t label_class = kNoLabels) const { return class_of(label_class).num_free; }
+  const SlotsByLevel& capacity(int32_t label_class = kNoLabels) const { return class_of(label_class).capacity; }
+  SlotsByClass FreeByClass() const;
+  SlotsByClass CapacityByClass() const;
+  // What is free of both at a time. Looks at every worker if both have labels, and not the same.
+  int64_t NumFreeOfBoth(int32_t class_a, int32_t level_a, int32_t class_b, int32_t level_b) const;
+  // What usable workers of that class get back when these places are given back; those of one worker stand together.
+  SlotsByLevel GivenBack(const std::vector<RankPlace>& places, int32_t label_class) const;
   int64_t num_usable_workers() const { return num_usable_workers_; }
+  int64_t num_withheld() const { return num_withheld_; }  // slots of usable workers
   int64_t num_workers() const { return static_cast<int64_t>(workers_.size()) - num_removed_; }
+  int64_t NumWorkersOf(int32_t label_class) const;  // usable or not
 
-  // SIMD level of the worker; -1 if it is not usable or not known.
-  int32_t UsableLevel(int64_t worker_id) const;
   bool IsHeld(int64_t worker_id) const;  // whether anybody holds a slot of it
   // Who holds slots of the worker, each once.
   std::vector<int32_t> HoldersOf(int64_t worker_id) const;
@@ -66,43 +85,69 @@ class FreeSlots {
     int64_t id = 0;
     int32_t simd_level = 0;
     int32_t num_slots = 0;
+    int32_t num_offered = 0;  // of these
     bool usable = false;
     bool removed = false;
-    int32_t num_held = 0;                    // of all slots, also of those above num_slots
-    int32_t num_free = 0;                    // bits of `free`
-    absl::InlinedVector<uint64_t, 1> free;   // bit by slot: below num_slots and nobody's
-    absl::InlinedVector<int32_t, 8> holder;  // by slot
+    int32_t num_held = 0;                      // of all slots, also of those above num_slots
+    int32_t num_free = 0;                      // bits of `free`
+    absl::InlinedVector<uint64_t, 1> offered;  // bit by slot: below num_slots and not withheld
+    absl::InlinedVector<uint64_t, 1> free;     // the same, and nobody's
+    absl::InlinedVector<int32_t, 8> holder;    // by slot
+    std::vector<std::string> labels;
+    absl::InlinedVector<int32_t, 2> classes = {kNoLabels};  // that have a gang asking for labels which it has
   };
+  // Workers by number of free slots. Ordinals, that is in order of ids.
+  struct Buckets {
+    IndexSet not_empty;
+    std::vector<IndexSet> by_num_free;
+  };
+  // The usable workers that have these labels.
+  struct LabelClass {
+    std::vector<std::string> labels;
+    int64_t num_users = 0;
+    std::array<Buckets, kNumSimdLevels> buckets;  // of those of just that level
+    SlotsByLevel num_free{};
+    SlotsByLevel capacity{};
+  };
+
+  LabelClass& mutable_class(int32_t label_class) { return classes_[static_cast<size_t>(label_class)]; }
+  const LabelClass& class_of(int32_t label_class) const { return classes_[static_cast<size_t>(label_class)]; }
+  static bool IsOffered(const Worker& worker, int32_t slot) {
+    const auto word = static_cast<size_t>(slot) / 64;
+    return word < worker.offered.size() && ((worker.offered[word] >> (slot % 64)) & 1) != 0;
+  }
+  static bool IsOf(const Worker& worker, int32_t label_class, int32_t simd_level);
 
   int32_t Find(int64_t id) const;
   int32_t FindOrAdd(int64_t id);
   // Puts the workers in order of their ids again and drops removed ones.
   void Reorder();
-  // Adds what the worker means for buckets and sums (sign 1) or takes it away (sign -1).
+  void SetSlots(const SchedulerWorker& put, Worker* worker) const;
+  // Adds what the worker means for buckets and sums (sign 1) or takes it away (sign -1): of one class, or of all.
+  void CountIn(int32_t label_class, int32_t ordinal, int sign);
   void Count(int32_t ordinal, int sign);
+  // The classes that nobody asks for any more.
+  void ForgetClasses();
+  int32_t ClassOf(const std::vector<std::string>& labels);
   void SetNumFree(int32_t ordinal, int32_t num_free);
   // The bucket for so many ranks on workers of these levels: the tightest that holds them all, else the largest.
   struct Choice {
     int32_t level = 0;
     int32_t num_free = 0;  // 0: none is free
   };
-  Choice Choose(int32_t lowest_level, int32_t highest_level, int32_t num_ranks) const;
-  void Fill(int32_t lowest_level, int32_t highest_level, int32_t num_ranks, int32_t holder,
+  Choice Choose(const LabelClass& label_class, int32_t lowest_level, int32_t highest_level, int32_t num_ranks) const;
+  void Fill(int32_t label_class, int32_t lowest_level, int32_t highest_level, int32_t num_ranks, int32_t holder,
             std::vector<RankPlace>* places);
+  // The same on workers that the request may have, among them those alone that are kept, or are not.
+  void FillByLook(const SlotRequest& request, bool is_kept, int32_t num_ranks, int32_t holder,
+                  std::vector<RankPlace>* places);
   void TakeFrom(int32_t ordinal, int32_t num_ranks, int32_t holder, std::vector<RankPlace>* places);
-
-  // Workers by number of free slots. Ordinals, that is in order of ids.
-  struct Buckets {
-    IndexSet not_empty;
-    std::vector<IndexSet> by_num_free;
-  };
 
   std::vector<Worker> workers_;  // by ordinal, ids ascending
   absl::flat_hash_map<int64_t, int32_t> ordinals_;
-  std::array<Buckets, kNumSimdLevels> buckets_;  // of the usable workers of just that level
-  SlotsByLevel num_free_{};
-  SlotsByLevel capacity_{};
+  std::vector<LabelClass> classes_;  // by class; [0] is of all workers
   int64_t num_usable_workers_ = 0;
+  int64_t num_withheld_ = 0;
   int64_t num_removed_ = 0;
 };
 

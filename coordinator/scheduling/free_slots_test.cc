@@ -38,11 +38,23 @@ TEST(IndexSetTest, AgreesWithASet) {
   }
 }
 
+SchedulerWorker Machine(int64_t id, int32_t simd_level, int32_t num_slots, bool usable,
+                        std::vector<std::string> labels = {}, std::vector<int32_t> withheld = {}) {
+  SchedulerWorker worker;
+  worker.id = id;
+  worker.simd_level = simd_level;
+  worker.num_slots = num_slots;
+  worker.usable = usable;
+  worker.labels = std::move(labels);
+  worker.withheld = std::move(withheld);
+  return worker;
+}
+
 // Workers 1, 2, ... with so many free slots each.
 FreeSlots Workers(const std::vector<int32_t>& num_free, int32_t simd_level = 0) {
   FreeSlots slots;
   for (size_t i = 0; i < num_free.size(); ++i)
-    slots.PutWorker(static_cast<int64_t>(i + 1), simd_level, num_free[i], true);
+    slots.PutWorker(Machine(static_cast<int64_t>(i + 1), simd_level, num_free[i], true));
   return slots;
 }
 
@@ -70,9 +82,9 @@ TEST(FreeSlotsTest, TakesTheTightestWorkerElseTheFewest) {
 
 TEST(FreeSlotsTest, WeakerWorkersAreNotUsedAndStrongerOnesOnlyWhenNeeded) {
   FreeSlots slots;
-  slots.PutWorker(1, 2, 2, true);
-  slots.PutWorker(2, 0, 2, true);
-  slots.PutWorker(3, 1, 2, true);
+  slots.PutWorker(Machine(1, 2, 2, true));
+  slots.PutWorker(Machine(2, 0, 2, true));
+  slots.PutWorker(Machine(3, 1, 2, true));
   EXPECT_EQ(slots.num_free(), (SlotsByLevel{6, 4, 2}));
   EXPECT_EQ(slots.Take({2, 1}, 1), (Places{{3, 0}, {3, 1}}));
   EXPECT_EQ(slots.Take({1, 0}, 2), (Places{{2, 0}}));
@@ -83,9 +95,12 @@ TEST(FreeSlotsTest, WeakerWorkersAreNotUsedAndStrongerOnesOnlyWhenNeeded) {
 
 TEST(FreeSlotsTest, SlotsThatAreKeptAreTakenUpToTheirLimit) {
   FreeSlots slots;
-  slots.PutWorker(1, 0, 2, true);
-  slots.PutWorker(2, 2, 4, true);
-  SlotRequest request{3, 0, 2, 1};
+  slots.PutWorker(Machine(1, 0, 2, true));
+  slots.PutWorker(Machine(2, 2, 4, true));
+  SlotRequest request;
+  request.num_ranks = 3;
+  request.kept_level = 2;
+  request.kept_max = 1;
   EXPECT_EQ(slots.Take(request, 1), (Places{{1, 0}, {1, 1}, {2, 0}}));
   request.num_ranks = 1;
   EXPECT_EQ(slots.Take(request, 2), (Places{{2, 1}}));
@@ -94,18 +109,18 @@ TEST(FreeSlotsTest, SlotsThatAreKeptAreTakenUpToTheirLimit) {
 TEST(FreeSlotsTest, AWorkerThatIsNotUsableKeepsWhoHoldsItsSlots) {
   FreeSlots slots = Workers({2, 2});
   slots.Occupy({1, 1}, 5);
-  slots.PutWorker(1, 0, 2, false);
+  slots.PutWorker(Machine(1, 0, 2, false));
   EXPECT_EQ(slots.num_free()[0], 2);
-  EXPECT_EQ(slots.UsableLevel(1), -1);
+  EXPECT_EQ(slots.GivenBack({{1, 1}}, kNoLabels)[0], 0);
   EXPECT_EQ(slots.HoldersOf(1), (std::vector<int32_t>{5}));
   slots.RemoveWorker(1);
   EXPECT_TRUE(slots.IsHeld(1));
-  slots.PutWorker(1, 0, 3, true);
+  slots.PutWorker(Machine(1, 0, 3, true));
   EXPECT_EQ(slots.Take({2}, 6), (Places{{1, 0}, {1, 2}}));
   slots.Release({{1, 1}});
   EXPECT_EQ(slots.num_free()[0], 3);
   // It comes back with fewer slots than are held.
-  slots.PutWorker(1, 0, 1, true);
+  slots.PutWorker(Machine(1, 0, 1, true));
   EXPECT_EQ(slots.num_free()[0], 2);
   slots.Release({{1, 2}});
   EXPECT_EQ(slots.num_free()[0], 2);
@@ -151,6 +166,75 @@ TEST(FreeSlotsTest, ChoosesAsFewWorkersAsThereCanBe) {
   }
 }
 
+TEST(FreeSlotsTest, AClassCountsThoseWorkersThatHaveItsLabels) {
+  FreeSlots slots;
+  slots.PutWorker(Machine(1, 0, 4, true, {"gpu=a100"}));
+  slots.PutWorker(Machine(2, 1, 2, true, {"gpu=h100", "zone=a"}));
+  const int32_t h100 = slots.AddClass({"gpu=h100"});
+  const int32_t both = slots.AddClass({"gpu=h100", "zone=a"});
+  EXPECT_EQ(slots.AddClass({}), kNoLabels);
+  EXPECT_EQ(slots.AddClass({"gpu=h100"}), h100);
+  slots.PutWorker(Machine(3, 0, 3, true, {"gpu=h100"}));
+  slots.PutWorker(Machine(4, 0, 9, false, {"gpu=h100"}));
+  EXPECT_EQ(slots.num_free(h100), (SlotsByLevel{5, 2, 0}));
+  EXPECT_EQ(slots.num_free(both), (SlotsByLevel{2, 2, 0}));
+  EXPECT_EQ(slots.NumWorkersOf(h100), 3);
+  EXPECT_EQ(slots.NumFreeOfBoth(h100, 0, both, 0), 2);
+  EXPECT_EQ(slots.NumFreeOfBoth(kNoLabels, 1, h100, 0), 2);
+
+  SlotRequest request;
+  request.label_class = h100;
+  request.num_ranks = 4;
+  EXPECT_EQ(slots.Take(request, 1), (Places{{3, 0}, {3, 1}, {3, 2}, {2, 0}}));
+  EXPECT_EQ(slots.num_free(h100), (SlotsByLevel{1, 1, 0}));
+  EXPECT_EQ(slots.GivenBack({{1, 0}, {2, 0}, {3, 0}, {3, 1}}, h100), (SlotsByLevel{3, 1, 0}));
+  // What the head could use is taken last, and no more of it than it may.
+  SlotRequest any;
+  any.num_ranks = 5;
+  any.kept_class = h100;
+  any.kept_level = 0;
+  any.kept_max = 1;
+  EXPECT_EQ(slots.Take(any, 2), (Places{{1, 0}, {1, 1}, {1, 2}, {1, 3}, {2, 1}}));
+  // A machine that comes back as another.
+  slots.PutWorker(Machine(3, 0, 3, true, {"gpu=a100"}));
+  EXPECT_EQ(slots.capacity(h100), (SlotsByLevel{2, 2, 0}));
+}
+
+TEST(FreeSlotsTest, ClassesThatNobodyAsksForAreForgotten) {
+  FreeSlots slots;
+  slots.PutWorker(Machine(1, 0, 2, true, {"a=1", "b=2"}));
+  const int32_t kept = slots.AddClass({"a=1"});
+  int32_t highest = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const int32_t label_class = slots.AddClass({i % 2 == 0 ? "b=2" : "c=" + std::to_string(i)});
+    EXPECT_EQ(slots.num_free(label_class)[0], i % 2 == 0 ? 2 : 0);
+    highest = std::max(highest, label_class);
+    slots.DropClass(label_class);
+  }
+  EXPECT_LT(highest, 50);
+  EXPECT_EQ(slots.num_free(kept)[0], 2);
+}
+
+TEST(FreeSlotsTest, WithheldSlotsAreNobodysToTake) {
+  FreeSlots slots;
+  slots.PutWorker(Machine(1, 0, 3, true, {}, {1}));
+  EXPECT_EQ(slots.num_free()[0], 2);
+  EXPECT_EQ(slots.capacity()[0], 2);
+  EXPECT_EQ(slots.num_withheld(), 1);
+  EXPECT_EQ(slots.Take({2}, 1), (Places{{1, 0}, {1, 2}}));
+  // One that is held is withheld: it does not come back.
+  EXPECT_TRUE(slots.PutWorker(Machine(1, 0, 3, true, {}, {0})));
+  EXPECT_EQ(slots.num_free()[0], 1);
+  EXPECT_EQ(slots.GivenBack({{1, 0}, {1, 2}}, kNoLabels)[0], 1);
+  slots.Release({{1, 0}, {1, 2}});
+  EXPECT_EQ(slots.num_free()[0], 2);
+  EXPECT_EQ(slots.Take({2}, 2), (Places{{1, 1}, {1, 2}}));
+  // It is offered again.
+  slots.PutWorker(Machine(1, 0, 3, true));
+  EXPECT_EQ(slots.num_free()[0], 1);
+  EXPECT_EQ(slots.FindOne(), (RankPlace{1, 0}));
+}
+
 // The same content by another way gives the same value.
 TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
   SeededRng rng(5);
@@ -165,7 +249,7 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
         case 1:
           workers[id] = {static_cast<int32_t>(rng.Below(3)), static_cast<int32_t>(rng.Below(70)),
                          static_cast<int32_t>(rng.Below(4) != 0)};
-          slots.PutWorker(id, workers[id][0], workers[id][1], workers[id][2] != 0);
+          slots.PutWorker(Machine(id, workers[id][0], workers[id][1], workers[id][2] != 0));
           break;
         case 2:
           if (rng.Below(3) != 0) break;
@@ -190,7 +274,7 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
     for (auto it = held.rbegin(); it != held.rend(); ++it)
       fresh.Occupy({it->first.first, it->first.second}, it->second);
     for (auto it = workers.rbegin(); it != workers.rend(); ++it) {
-      fresh.PutWorker(it->first, it->second[0], it->second[1], it->second[2] != 0);
+      fresh.PutWorker(Machine(it->first, it->second[0], it->second[1], it->second[2] != 0));
     }
     // A worker that is not there any more exports as one without slots, whatever its level was.
     const auto without_removed = [&workers](const std::string& text) {

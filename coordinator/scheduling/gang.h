@@ -2,6 +2,7 @@
 #ifndef URSA_COORDINATOR_SCHEDULING_GANG_H_
 #define URSA_COORDINATOR_SCHEDULING_GANG_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
 
 namespace ursa {
@@ -78,7 +80,9 @@ struct SchedulerWorker {
   PoolKey pool;
   int32_t simd_level = 0;
   int32_t num_slots = 0;
-  bool usable = false;  // may be given tasks: alive, connected, neither drained nor set aside
+  bool usable = false;                   // may be given tasks: alive, connected, neither drained nor set aside
+  std::vector<std::string> labels = {};  // "gpu=h100", ascending
+  std::vector<int32_t> withheld = {};    // slots that are not offered: a check failed there
 };
 
 // What a recipe asks.
@@ -92,7 +96,13 @@ struct GangSpec {
   int32_t max_ranks = 1;
   int32_t ranks_divide = 0;  // the number of ranks must divide this, as min_ranks does; 0: any number
   std::optional<int32_t> experiment_slots_max;  // of all trials of its experiment together
+  std::vector<std::string> labels = {};         // that its workers have, ascending
 };
+
+// Whether a worker with `labels` may run what asks for `needed`; both ascending.
+inline bool HasLabels(const std::vector<std::string>& labels, const std::vector<std::string>& needed) {
+  return std::includes(labels.begin(), labels.end(), needed.begin(), needed.end());
+}
 
 struct WaitingGang {
   GangId id;
@@ -116,6 +126,11 @@ struct RunningGang {
 
 // Slots by SIMD level: [l] counts those on workers of level l or above.
 using SlotsByLevel = std::array<int64_t, kNumSimdLevels>;
+
+// What gangs wait for that ask for the same labels: a number that a pool gives out (FreeSlots::AddClass). 0: for none.
+inline constexpr int32_t kNoLabels = 0;
+// The same by label class.
+using SlotsByClass = absl::InlinedVector<SlotsByLevel, 2>;
 
 }  // namespace ursa
 

@@ -13,18 +13,22 @@ using Job = WaitingQueue::Job;
 
 size_t LevelOf(const Job& job) { return static_cast<size_t>(job.simd_level); }
 
-int64_t NumMissing(const Pool& pool, const Job& head) {
-  return head.min_ranks - pool.slots().num_free()[LevelOf(head)];
-}
+int64_t NumFree(const Pool& pool, const Job& job) { return pool.slots().num_free(job.label_class)[LevelOf(job)]; }
 
-// What is free for each SIMD level when `allowance` slots may be taken of those that the head could use.
-SlotsByLevel LimitsFor(const Pool& pool, const Job& head, int64_t allowance) {
-  const SlotsByLevel& free = pool.slots().num_free();
-  const int64_t usable = std::min(allowance, free[LevelOf(head)]);
-  SlotsByLevel limits;
-  for (size_t level = 0; level < kNumSimdLevels; ++level) {
-    limits[level] =
-        level < LevelOf(head) ? free[level] - free[LevelOf(head)] + usable : std::min(allowance, free[level]);
+int64_t NumMissing(const Pool& pool, const Job& head) { return head.min_ranks - NumFree(pool, head); }
+
+// What is free for each label class and SIMD level when `allowance` slots may be taken of those that the head could
+// use.
+SlotsByClass LimitsFor(const Pool& pool, const Job& head, int64_t allowance) {
+  SlotsByClass limits = pool.slots().FreeByClass();
+  for (size_t label_class = 0; label_class < limits.size(); ++label_class) {
+    for (int32_t level = 0; level < kNumSimdLevels; ++level) {
+      int64_t& limit = limits[label_class][static_cast<size_t>(level)];
+      if (limit == 0) continue;
+      const int64_t of_head =
+          pool.slots().NumFreeOfBoth(static_cast<int32_t>(label_class), level, head.label_class, head.simd_level);
+      limit -= std::max<int64_t>(0, of_head - allowance);
+    }
   }
   return limits;
 }
@@ -35,6 +39,7 @@ int32_t Start(Pool* pool, int32_t waiting, int64_t available, SlotRequest reques
   const Job& job = pool->queue().job(waiting);
   request.num_ranks = pool->queue().RanksFor(job, available);
   request.simd_level = job.simd_level;
+  request.label_class = job.label_class;
   const int32_t handle = pool->Start(waiting, request, now);
   const Pool::Running& running = pool->running(handle);
   decisions->starts.push_back({running.id, running.places, running.protected_level, running.protected_until});
@@ -42,22 +47,24 @@ int32_t Start(Pool* pool, int32_t waiting, int64_t available, SlotRequest reques
 }
 
 // Those of the running gangs that may have to give way so that `num_missing` slots come free for the head: of each
-// priority from below, and of each size, the cheapest that are enough alone; up to the priority at which they are.
+// priority from below, and of each size, the cheapest that are enough alone; up to the priority at which they are. Of
+// gangs that are alike but for the labels of their workers, all.
 std::vector<int32_t> CandidatesFor(const Pool& pool, const Job& head, int64_t num_missing, absl::Time now) {
   std::vector<int32_t> handles;
   int64_t num_found = 0;  // slots
   int32_t last_priority = 0;
   for (const auto& [group, gangs] : pool.preemption_order()) {
     if (group.priority >= head.priority || (num_found >= num_missing && group.priority > last_priority)) break;
-    const int64_t num_slots = group.gives[LevelOf(head)];
-    int64_t num_left = num_slots == 0 ? 0 : (num_missing + num_slots - 1) / num_slots;
+    if (group.gives[LevelOf(head)] == 0) continue;
+    int64_t num_left = num_missing;  // slots, of this group alone
     for (auto it = gangs.begin(); it != gangs.end() && num_left > 0; ++it) {
       const Pool::Running& running = pool.running(it->running);
-      if (running.protected_until > now && running.protected_level >= head.priority) continue;
+      const int64_t num_slots = pool.GivesTo(running, head);
+      if (num_slots == 0 || (running.protected_until > now && running.protected_level >= head.priority)) continue;
       handles.push_back(it->running);
       num_found += num_slots;
       last_priority = group.priority;
-      --num_left;
+      if (head.label_class == kNoLabels) num_left -= num_slots;
     }
   }
   return handles;
@@ -65,7 +72,7 @@ std::vector<int32_t> CandidatesFor(const Pool& pool, const Job& head, int64_t nu
 
 void PreemptFor(Pool* pool, int32_t waiting, absl::Time now, Decisions* decisions) {
   const Job& head = pool->queue().job(waiting);
-  const int64_t num_missing = NumMissing(*pool, head) - pool->num_stopping(head.simd_level);
+  const int64_t num_missing = NumMissing(*pool, head) - pool->NumStoppingFor(head);
   if (num_missing <= 0 || pool->NumBelow(head.priority, head.simd_level) < num_missing) return;
   const std::vector<int32_t> handles = CandidatesFor(*pool, head, num_missing, now);
   std::vector<VictimCandidate> candidates;
@@ -73,7 +80,7 @@ void PreemptFor(Pool* pool, int32_t waiting, absl::Time now, Decisions* decision
     const Pool::Running& running = pool->running(handle);
     const absl::Duration since = std::max(absl::ZeroDuration(), now - running.checkpoint);
     const int64_t lost = absl::ToInt64Milliseconds(since) * static_cast<int64_t>(running.places.size());
-    candidates.push_back({running.id, running.priority, running.gives[LevelOf(head)], lost, running.start});
+    candidates.push_back({running.id, running.priority, pool->GivesTo(running, head), lost, running.start});
   }
   for (const int32_t victim : ChooseVictims(candidates, num_missing, pool->options().exact_victims_missing_max)) {
     pool->Preempt(handles[static_cast<size_t>(victim)], waiting);
@@ -85,36 +92,41 @@ void PreemptFor(Pool* pool, int32_t waiting, absl::Time now, Decisions* decision
 bool Backfill(Pool* pool, int32_t head_handle, absl::Time now, Decisions* decisions, std::vector<int32_t>* started) {
   const Job head = pool->queue().job(head_handle);
   // Most of the time nothing would fit even without a head.
-  if (pool->queue().FindFirst(pool->slots().num_free()) == Pool::kNone) return false;
+  if (pool->queue().FindFirst(pool->slots().FreeByClass()) == Pool::kNone) return false;
   const size_t num_started = started->size();
-  int64_t allowance = BackfillAllowance(pool->running_sizes(head.simd_level), NumMissing(*pool, head),
-                                        pool->options().backfill_missing_max);
+  const int64_t missing_max = pool->options().backfill_missing_max;
+  int64_t allowance =
+      head.label_class == kNoLabels
+          ? BackfillAllowance(pool->running_sizes(head.simd_level), NumMissing(*pool, head), missing_max)
+          : BackfillAllowance(pool->RunningSizesFor(head), NumMissing(*pool, head), missing_max);
   while (true) {
-    const SlotsByLevel limits = LimitsFor(*pool, head, allowance);
+    const SlotsByClass limits = LimitsFor(*pool, head, allowance);
     const int32_t waiting = pool->queue().FindFirst(limits);
     if (waiting == Pool::kNone) return started->size() > num_started;
     URSA_CHECK(waiting != head_handle) << "the head fits";
     SlotRequest request;
+    request.kept_class = head.label_class;
     request.kept_level = head.simd_level;
     request.kept_max = allowance;
-    started->push_back(Start(pool, waiting, limits[LevelOf(pool->queue().job(waiting))], request, now, decisions));
-    allowance -= pool->running(started->back()).gives[LevelOf(head)];
+    const Job& job = pool->queue().job(waiting);
+    const int64_t available = limits[static_cast<size_t>(job.label_class)][LevelOf(job)];
+    started->push_back(Start(pool, waiting, available, request, now, decisions));
+    allowance -= pool->GivesTo(pool->running(started->back()), head);
   }
 }
 
 }  // namespace
 
 int32_t FirstInOrder(const Pool& pool) {
-  const SlotsByLevel& capacity = pool.slots().capacity();
-  const int32_t first = pool.queue().FindFirst(capacity);
+  const int32_t first = pool.queue().FindFirst(pool.slots().CapacityByClass());
   int32_t claimant = Pool::kNone;
   for (const auto& [id, claim] : pool.claims()) {
     if (claim.waiting == Pool::kNone) continue;
     const Job& job = pool.queue().job(claim.waiting);
     // The last of its victims is gone: now it starts, or the claim was in vain.
     if (claim.num_stopping == 0 && NumMissing(pool, job) > 0) continue;
-    if (job.held_back || job.min_ranks > capacity[LevelOf(job)] || job.min_ranks > pool.queue().RoomOf(job.user))
-      continue;
+    const int64_t capacity = pool.slots().capacity(job.label_class)[LevelOf(job)];
+    if (job.held_back || job.min_ranks > capacity || job.min_ranks > pool.queue().RoomOf(job.user)) continue;
     if (claimant == Pool::kNone || job.priority > pool.queue().job(claimant).priority) claimant = claim.waiting;
   }
   if (claimant == Pool::kNone || first == Pool::kNone) return first;
@@ -131,7 +143,7 @@ void SchedulePool(Pool* pool, absl::Time now, Decisions* decisions, std::vector<
     if (first == Pool::kNone) break;
     const Job& job = pool->queue().job(first);
     if (NumMissing(*pool, job) <= 0) {
-      started->push_back(Start(pool, first, pool->slots().num_free()[LevelOf(job)], SlotRequest(), now, decisions));
+      started->push_back(Start(pool, first, NumFree(*pool, job), SlotRequest(), now, decisions));
       continue;
     }
     PreemptFor(pool, first, now, decisions);

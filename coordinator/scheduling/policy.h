@@ -42,15 +42,17 @@ struct Decisions {
 //   them would not do. The head has a claim on what so comes free: until it has started, it stands first, except before
 //   gangs of a strictly higher priority.
 // 3 Backfill: later gangs start if that cannot delay the head, in whatever order the running gangs end (backfill.h).
-//   Only slots that the head could use count: what is on workers with too low a SIMD level is free for all.
+//   Only slots that the head could use count: what is on workers with too low a SIMD level, or without the labels that
+//   it asks for, is free for all.
 //
 // So: nothing that could start is left waiting but for a limit or for the head's sake; nothing waits for ever while
 // gangs end (aging); a gang is preempted only for one of higher priority, which starts when the victims are gone.
 //
 // Assumptions: nobody knows how long a gang runs; a gang gives all its slots back at about the same time; a gang may be
-// spread over any workers of its pool; slots are alike but for the SIMD level of their workers; the head is the head of
-// this moment: when the order changes (a gang of higher priority comes, shares change), the promise of backfill is that
-// of the new one. A gang that is queued again keeps its position, and its wait if its run was too short to count.
+// spread over any workers of its pool; slots are alike but for the SIMD level and the labels of their workers; the head
+// is the head of this moment: when the order changes (a gang of higher priority comes, shares change), the promise of
+// backfill is that of the new one. A gang that is queued again keeps its position, and its wait if its run was too
+// short to count.
 //
 // Changes the pool by what was decided and appends the decisions; `started` gets the handles of those that start.
 void SchedulePool(Pool* pool, absl::Time now, Decisions* decisions, std::vector<int32_t>* started);

@@ -14,32 +14,54 @@ constexpr int32_t kFront = 100;
 
 std::string Name(const GangId& id) { return absl::StrCat("t", id.experiment_id, ".", id.number); }
 
+bool IsOffered(const SchedulerWorker& worker, int32_t slot) {
+  return slot >= 0 && slot < worker.num_slots && std::count(worker.withheld.begin(), worker.withheld.end(), slot) == 0;
+}
+
+bool Fits(const SchedulerWorker& worker, const GangSpec& spec) {
+  return worker.usable && worker.simd_level >= spec.simd_level &&
+         std::all_of(spec.labels.begin(), spec.labels.end(), [&worker](const std::string& label) {
+           return std::count(worker.labels.begin(), worker.labels.end(), label) > 0;
+         });
+}
+
 }  // namespace
 
-SlotsByLevel PolicyModel::Capacity() const {
-  SlotsByLevel sum{};
+int64_t PolicyModel::Capacity(const GangSpec& spec) const {
+  int64_t sum = 0;
   for (const auto& [id, worker] : workers) {
-    for (int32_t level = 0; level <= worker.simd_level && worker.usable; ++level) {
-      sum[static_cast<size_t>(level)] += worker.num_slots;
+    for (int32_t slot = 0; slot < worker.num_slots; ++slot) sum += Fits(worker, spec) && IsOffered(worker, slot);
+  }
+  return sum;
+}
+
+int64_t PolicyModel::Gives(const RunningGang& gang, const GangSpec& spec) const {
+  return std::count_if(gang.places.begin(), gang.places.end(), [&](const RankPlace& place) {
+    const auto worker = workers.find(place.worker_id);
+    return worker != workers.end() && Fits(worker->second, spec) && IsOffered(worker->second, place.slot);
+  });
+}
+
+int64_t PolicyModel::CountFree(const std::function<bool(const SchedulerWorker&)>& counts) const {
+  std::set<std::pair<int64_t, int32_t>> taken;
+  for (const auto& [id, gang] : running) {
+    for (const RankPlace& place : gang.places) taken.emplace(place.worker_id, place.slot);
+  }
+  int64_t sum = 0;
+  for (const auto& [id, worker] : workers) {
+    for (int32_t slot = 0; slot < worker.num_slots; ++slot) {
+      sum += counts(worker) && IsOffered(worker, slot) && taken.count({id, slot}) == 0;
     }
   }
   return sum;
 }
 
-int64_t PolicyModel::Gives(const RunningGang& gang, int32_t level) const {
-  return std::count_if(gang.places.begin(), gang.places.end(), [&](const RankPlace& place) {
-    const auto worker = workers.find(place.worker_id);
-    return worker != workers.end() && worker->second.usable && worker->second.simd_level >= level &&
-           place.slot < worker->second.num_slots;
-  });
+int64_t PolicyModel::Free(const GangSpec& spec) const {
+  return CountFree([&spec](const SchedulerWorker& worker) { return Fits(worker, spec); });
 }
 
-SlotsByLevel PolicyModel::Free() const {
-  SlotsByLevel sum = Capacity();
-  for (const auto& [id, gang] : running) {
-    for (int32_t level = 0; level < kNumSimdLevels; ++level) sum[static_cast<size_t>(level)] -= Gives(gang, level);
-  }
-  return sum;
+int64_t PolicyModel::FreeOfBoth(const GangSpec& spec, const GangSpec& other) const {
+  return CountFree([&](const SchedulerWorker& worker) { return Fits(worker, spec) && Fits(worker, other); });
 }
 
 int64_t PolicyModel::HeldByUser(const Owner& owner) const {
@@ -147,15 +169,14 @@ std::vector<GangId> PolicyModel::InOrder() const {
 std::optional<GangId> PolicyModel::First() const {
   std::optional<GangId> first;
   std::optional<GangId> claimant;
-  const SlotsByLevel capacity = Capacity();
   for (const GangId& id : InOrder()) {
     const WaitingGang& gang = waiting.at(id);
-    if (gang.spec.min_ranks > capacity[static_cast<size_t>(gang.spec.simd_level)]) continue;
+    if (gang.spec.min_ranks > Capacity(gang.spec)) continue;
     if (!first) first = id;
     const bool is_live = std::any_of(running.begin(), running.end(), [&id = id](const auto& entry) {
       return entry.second.stopping && entry.second.preempted_for == id;
     });
-    const bool fits = gang.spec.min_ranks <= Free()[static_cast<size_t>(gang.spec.simd_level)];
+    const bool fits = gang.spec.min_ranks <= Free(gang.spec);
     if (!claims.count(id) || !(is_live || fits)) continue;
     const int32_t best = claimant ? waiting.at(*claimant).spec.priority : 0;
     if (gang.spec.priority > best || (gang.spec.priority == best && id < *claimant)) claimant = id;
@@ -166,8 +187,8 @@ std::optional<GangId> PolicyModel::First() const {
 
 int64_t PolicyModel::BackfillAllowance(const WaitingGang& head) const {
   std::vector<int64_t> gives;
-  for (const auto& [id, gang] : running) gives.push_back(Gives(gang, head.spec.simd_level));
-  const int64_t missing = head.spec.min_ranks - Free()[static_cast<size_t>(head.spec.simd_level)];
+  for (const auto& [id, gang] : running) gives.push_back(Gives(gang, head.spec));
+  const int64_t missing = head.spec.min_ranks - Free(head.spec);
   int64_t allowance = INT64_MAX;
   for (size_t ended = 0; ended < (size_t{1} << gives.size()); ++ended) {
     int64_t sum = 0;
@@ -196,7 +217,7 @@ int32_t PolicyModel::RanksFor(const WaitingGang& gang, int64_t available) const 
   return static_cast<int32_t>(num_ranks);
 }
 
-std::string PolicyModel::CheckStart(const GangStart& start, int64_t available, int32_t kept_level, int64_t kept_max) {
+std::string PolicyModel::CheckStart(const GangStart& start, int64_t available, const GangSpec* head, int64_t kept_max) {
   const WaitingGang gang = waiting.at(start.id);
   const int32_t num_ranks = RanksFor(gang, available);
   if (static_cast<int32_t>(start.ranks.size()) != num_ranks) {
@@ -211,19 +232,19 @@ std::string PolicyModel::CheckStart(const GangStart& start, int64_t available, i
   for (size_t i = 0; i < start.ranks.size(); ++i) {
     const RankPlace& place = start.ranks[i];
     const auto worker = workers.find(place.worker_id);
-    if (worker == workers.end() || !worker->second.usable || worker->second.simd_level < gang.spec.simd_level ||
-        place.slot < 0 || place.slot >= worker->second.num_slots) {
+    if (worker == workers.end() || !Fits(worker->second, gang.spec) || !IsOffered(worker->second, place.slot)) {
       return absl::StrCat(Name(gang.id), " stands on w", place.worker_id, " slot ", place.slot,
                           ", which is none for it");
     }
     if (!taken.emplace(place.worker_id, place.slot).second) {
       return absl::StrCat("w", place.worker_id, " slot ", place.slot, " is booked twice");
     }
-    num_kept += worker->second.simd_level >= kept_level ? 1 : 0;
+    num_kept += head != nullptr && Fits(worker->second, *head);
     if (i > 0 && start.ranks[i - 1].worker_id != place.worker_id) left.insert(start.ranks[i - 1].worker_id);
     if (left.count(place.worker_id)) return absl::StrCat(Name(gang.id), ": ranks of one worker do not stand together");
   }
-  if (num_kept > kept_max) return absl::StrCat(Name(gang.id), " takes ", num_kept, " kept slots of ", kept_max);
+  if (head != nullptr && num_kept > kept_max)
+    return absl::StrCat(Name(gang.id), " takes ", num_kept, " kept slots of ", kept_max);
   const bool is_raised = LevelOf(gang) > gang.spec.priority;
   const int32_t protected_level = is_raised ? LevelOf(gang) : 0;
   const absl::Time protected_until = is_raised ? now + options.aged_run_min : absl::InfinitePast();
@@ -238,17 +259,16 @@ std::string PolicyModel::CheckStart(const GangStart& start, int64_t available, i
 }
 
 std::string PolicyModel::CheckPreemptions(const Decisions& decisions, const WaitingGang& head, size_t* next) {
-  const int32_t level = head.spec.simd_level;
-  int64_t missing = head.spec.min_ranks - Free()[static_cast<size_t>(level)];
+  int64_t missing = head.spec.min_ranks - Free(head.spec);
   std::vector<const RunningGang*> candidates;
   int64_t num_available = 0;
   for (const auto& [id, gang] : running) {
     if (gang.stopping) {
-      missing -= Gives(gang, level);
-    } else if (gang.spec.priority < head.spec.priority && Gives(gang, level) > 0 &&
+      missing -= Gives(gang, head.spec);
+    } else if (gang.spec.priority < head.spec.priority && Gives(gang, head.spec) > 0 &&
                (gang.protected_until <= now || gang.protected_level < head.spec.priority)) {
       candidates.push_back(&gang);
-      num_available += Gives(gang, level);
+      num_available += Gives(gang, head.spec);
     }
   }
   std::set<GangId> victims;
@@ -264,11 +284,11 @@ std::string PolicyModel::CheckPreemptions(const Decisions& decisions, const Wait
     int64_t freed = 0;
     for (const RunningGang* gang : candidates) {
       if (!is_chosen(gang)) continue;
-      freed += Gives(*gang, level);
+      freed += Gives(*gang, head.spec);
       auto& of_priority = cost[-gang->spec.priority];
       of_priority[0] += absl::ToInt64Milliseconds(now - gang->checkpoint) * static_cast<int64_t>(gang->places.size());
       ++of_priority[1];
-      of_priority[2] += Gives(*gang, level);
+      of_priority[2] += Gives(*gang, head.spec);
     }
     std::vector<int64_t> flat(300);
     for (const auto& [priority, values] : cost) {
@@ -295,17 +315,14 @@ std::string PolicyModel::CheckPreemptions(const Decisions& decisions, const Wait
 }
 
 std::string PolicyModel::CheckBackfill(const Decisions& decisions, const WaitingGang& head, size_t* next) {
-  const auto head_level = static_cast<size_t>(head.spec.simd_level);
   while (true) {
     const int64_t allowance = BackfillAllowance(head);
-    const SlotsByLevel free = Free();
     std::optional<GangId> backfill;
     int64_t available = 0;
     for (const GangId& id : InOrder()) {
       const WaitingGang& gang = waiting.at(id);
-      const auto level = static_cast<size_t>(gang.spec.simd_level);
-      const int64_t usable = std::min(allowance, free[std::max(level, head_level)]);
-      available = usable + (level < head_level ? free[level] - free[head_level] : 0);
+      const int64_t of_head = FreeOfBoth(gang.spec, head.spec);
+      available = Free(gang.spec) - of_head + std::min(allowance, of_head);
       if (id != head.id && gang.spec.min_ranks <= available) {
         backfill = id;
         break;
@@ -315,7 +332,7 @@ std::string PolicyModel::CheckBackfill(const Decisions& decisions, const Waiting
     if (*next == decisions.starts.size() || decisions.starts[*next].id != *backfill) {
       return absl::StrCat(Name(*backfill), " should start before the head as number ", *next);
     }
-    const std::string problem = CheckStart(decisions.starts[(*next)++], available, head.spec.simd_level, allowance);
+    const std::string problem = CheckStart(decisions.starts[(*next)++], available, &head.spec, allowance);
     if (!problem.empty()) return problem;
   }
 }
@@ -325,12 +342,12 @@ std::string PolicyModel::Check(const Decisions& decisions) {
   size_t next_preemption = 0;
   while (const std::optional<GangId> first = First()) {
     const WaitingGang gang = waiting.at(*first);
-    const int64_t free = Free()[static_cast<size_t>(gang.spec.simd_level)];
+    const int64_t free = Free(gang.spec);
     if (free >= gang.spec.min_ranks) {
       if (next == decisions.starts.size() || decisions.starts[next].id != *first) {
         return absl::StrCat(Name(*first), " should start as number ", next);
       }
-      const std::string problem = CheckStart(decisions.starts[next++], free, kNumSimdLevels, 0);
+      const std::string problem = CheckStart(decisions.starts[next++], free, nullptr, 0);
       if (!problem.empty()) return problem;
       continue;
     }

@@ -5,6 +5,7 @@
 #define URSA_COORDINATOR_SCHEDULING_POLICY_MODEL_TESTING_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -30,11 +31,12 @@ struct PolicyModel {
   std::set<GangId> claims;    // for whom gangs were preempted, until their slots have been given to somebody
   int64_t num_backfills = 0;  // that Check has seen
 
-  // What a value of each SIMD level or above counts.
-  SlotsByLevel Capacity() const;
-  SlotsByLevel Free() const;
-  // How many slots the gang gives back to usable workers of this level or above.
-  int64_t Gives(const RunningGang& gang, int32_t level) const;
+  // Slots that such a gang could use: all, those that are free, those of them that such another one could use too, and
+  // those that a running one gives back.
+  int64_t Capacity(const GangSpec& spec) const;
+  int64_t Free(const GangSpec& spec) const;
+  int64_t FreeOfBoth(const GangSpec& spec, const GangSpec& other) const;
+  int64_t Gives(const RunningGang& gang, const GangSpec& spec) const;
   int64_t HeldByUser(const Owner& owner) const;
   int64_t HeldByWorkspace(const std::string& workspace) const;
   int64_t HeldByExperiment(int64_t experiment_id) const;
@@ -58,7 +60,9 @@ struct PolicyModel {
   std::set<GangId> HeldBack() const;
   std::pair<int64_t, int64_t> ScoresOf(const Owner& owner) const;
   absl::Time OrderTime() const;
-  std::string CheckStart(const GangStart& start, int64_t available, int32_t kept_level, int64_t kept_max);
+  int64_t CountFree(const std::function<bool(const SchedulerWorker&)>& counts) const;
+  // `head`: of the slots that it could use, at most kept_max may be taken; null: any.
+  std::string CheckStart(const GangStart& start, int64_t available, const GangSpec* head, int64_t kept_max);
   // Of the decisions from `next` on, which is moved on.
   std::string CheckPreemptions(const Decisions& decisions, const WaitingGang& head, size_t* next);
   std::string CheckBackfill(const Decisions& decisions, const WaitingGang& head, size_t* next);

@@ -80,12 +80,25 @@ class RandomCluster {
     return options;
   }
 
+  std::vector<std::string> RandomLabels() {
+    std::vector<std::string> labels;
+    for (const char* label : {"disk=ssd", "gpu=h100", "zone=a"}) {
+      if (OneIn(2)) labels.emplace_back(label);
+    }
+    return labels;
+  }
+
   void PutWorker(int64_t id) {
     SchedulerWorker& worker = model_.workers[id];
-    // Its slots and its kind stay the same; whether it is usable changes.
+    // Its slots, labels and kind stay the same; whether it is usable changes, and which slots are offered.
     const bool is_new = worker.id == 0;
     if (is_new) worker = {id, kPool, OneIn(2) ? Random(0, 2) : 1, Random(1, 4), true};
+    if (is_new) worker.labels = RandomLabels();
     worker.usable = is_new || OneIn(2);
+    worker.withheld.clear();
+    for (int32_t slot = 0; slot < worker.num_slots; ++slot) {
+      if (OneIn(8)) worker.withheld.push_back(slot);
+    }
     view_.PutWorker(worker);
   }
 
@@ -124,6 +137,8 @@ class RandomCluster {
     gang.spec.owner = {OneIn(3) ? "lab" : "", std::string(1, static_cast<char>('a' + rng_.Below(3)))};
     gang.spec.priority = OneIn(2) ? 50 : Random(1, 99);
     gang.spec.simd_level = OneIn(3) ? Random(0, 2) : 0;
+    if (OneIn(3)) gang.spec.labels = RandomLabels();
+    if (OneIn(30)) gang.spec.labels = {"gpu=none"};
     gang.spec.min_ranks = OneIn(6) ? Random(1, 12) : Random(1, 4);
     gang.spec.max_ranks = gang.spec.min_ranks + (OneIn(5) ? Random(0, 4) : 0);
     if (OneIn(2)) gang.spec.ranks_divide = gang.spec.min_ranks * Random(1, 6);

@@ -10,9 +10,7 @@ namespace ursa {
 Pool::Pool(PoolKey key, const SchedulingOptions& options) : key_(std::move(key)), options_(options), queue_(options) {}
 
 void Pool::PutWorker(const SchedulerWorker& worker) {
-  const int32_t old_level = slots_.UsableLevel(worker.id);
-  slots_.PutWorker(worker.id, worker.simd_level, worker.num_slots, worker.usable);
-  if (slots_.UsableLevel(worker.id) == old_level) return;
+  if (!slots_.PutWorker(worker)) return;
   for (const int32_t handle : slots_.HoldersOf(worker.id)) Recount(handle);
 }
 
@@ -33,6 +31,7 @@ int32_t Pool::AddWaiting(const WaitingGang& gang) {
   job.user = queue_.shares().IndexOf(spec.owner);
   job.priority = spec.priority;
   job.simd_level = spec.simd_level;
+  job.label_class = slots_.AddClass(spec.labels);
   job.min_ranks = spec.min_ranks;
   job.max_ranks = spec.max_ranks;
   job.ranks_divide = spec.ranks_divide;
@@ -46,6 +45,7 @@ int32_t Pool::AddWaiting(const WaitingGang& gang) {
 
 void Pool::RemoveWaiting(int32_t handle) {
   SetClaimant(queue_.job(handle).id, kNone);
+  slots_.DropClass(queue_.job(handle).label_class);
   queue_.Remove(handle);
 }
 
@@ -100,18 +100,6 @@ void Pool::ChargeHeld(const Running& running, int sign, absl::Time now) {
   if (running.experiment_slots_max) {
     queue_.AddExperimentHeld(running.id.experiment_id, num_slots, *running.experiment_slots_max);
   }
-}
-
-SlotsByLevel Pool::GivesOf(const Running& running) const {
-  SlotsByLevel gives{};
-  int64_t worker_id = 0;
-  int32_t worker_level = -1;
-  for (const RankPlace& place : running.places) {
-    if (place.worker_id != worker_id) worker_level = slots_.UsableLevel(place.worker_id);
-    worker_id = place.worker_id;
-    for (int32_t level = 0; level <= worker_level; ++level) ++gives[static_cast<size_t>(level)];
-  }
-  return gives;
 }
 
 void Pool::Recount(int32_t handle) {
@@ -212,6 +200,29 @@ int64_t Pool::NumBelow(int32_t priority, int32_t level) const {
     sum += num_by_priority_[static_cast<size_t>(below)][static_cast<size_t>(level)];
   }
   return sum;
+}
+
+int64_t Pool::GivesTo(const Running& running, const WaitingQueue::Job& job) const {
+  const auto level = static_cast<size_t>(job.simd_level);
+  return job.label_class == kNoLabels ? running.gives[level] : slots_.GivenBack(running.places, job.label_class)[level];
+}
+
+int64_t Pool::NumStoppingFor(const WaitingQueue::Job& job) const {
+  if (job.label_class == kNoLabels) return num_stopping(job.simd_level);
+  int64_t sum = 0;
+  for (const Running& running : running_) {
+    if (running.in_use && running.stopping) sum += GivesTo(running, job);
+  }
+  return sum;
+}
+
+SizeCounts Pool::RunningSizesFor(const WaitingQueue::Job& job) const {
+  SizeCounts sizes;
+  for (const Running& running : running_) {
+    const int64_t num_slots = running.in_use ? GivesTo(running, job) : 0;
+    if (num_slots > 0) AddSize(&sizes, static_cast<int32_t>(num_slots), 1);
+  }
+  return sizes;
 }
 
 std::string Pool::DebugExport() const {

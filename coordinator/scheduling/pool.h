@@ -110,6 +110,12 @@ class Pool {
   // The sum of it for gangs that are stopping, and for those of a lower priority that are not.
   int64_t num_stopping(int32_t level) const { return num_stopping_[static_cast<size_t>(level)]; }
   int64_t NumBelow(int32_t priority, int32_t level) const;
+  // What the running gang gives back of the slots that `job` could use.
+  int64_t GivesTo(const Running& running, const WaitingQueue::Job& job) const;
+  // The sum of it over gangs that are stopping; with labels it looks at every running gang.
+  int64_t NumStoppingFor(const WaitingQueue::Job& job) const;
+  // The sizes of it over all gangs; looks at every running gang (running_sizes has those for jobs without labels).
+  SizeCounts RunningSizesFor(const WaitingQueue::Job& job) const;
   const PreemptionOrder& preemption_order() const { return preemption_order_; }
 
   // Everything, as text in a fixed order. Equal contents have equal exports.
@@ -124,7 +130,7 @@ class Pool {
   void ChargeHeld(const Running& running, int sign, absl::Time now);
   // Takes over what may change while a gang runs.
   static void SetTerms(const RunningGang& gang, Running* running);
-  SlotsByLevel GivesOf(const Running& running) const;
+  SlotsByLevel GivesOf(const Running& running) const { return slots_.GivenBack(running.places, kNoLabels); }
   void Recount(int32_t handle);
   void SetClaimant(const GangId& id, int32_t waiting);
 

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "coordinator/scheduling/policy.h"
 #include "coordinator/scheduling/simd_level.h"
 
@@ -19,8 +20,36 @@ std::string Name(const GangId& id) {
 
 std::string Slots(int64_t num) { return absl::StrCat(num, num == 1 ? " slot" : " slots"); }
 
+// "label gpu=h100", "labels gpu=h100 and zone=a".
+std::string LabelNames(const WaitReason& reason) {
+  return absl::StrCat(reason.labels.size() == 1 ? "label " : "labels ", absl::StrJoin(reason.labels, " and "));
+}
+
 std::string With(const WaitReason& reason) {
-  return reason.is_simd_scarce ? absl::StrCat(" with ", std::string(SimdName(reason.simd_level))) : "";
+  std::string text = reason.labels.empty() ? "" : absl::StrCat(" with ", LabelNames(reason));
+  if (reason.is_simd_scarce) {
+    absl::StrAppend(&text, text.empty() ? " with " : " and ", std::string(SimdName(reason.simd_level)));
+  }
+  return text;
+}
+
+std::string NoLabelsText(const WaitReason& reason) {
+  const std::string where = absl::StrCat(" in pool ", reason.pool.pool);
+  if (reason.num_labelled == 0) {
+    return absl::StrCat("0 of ", reason.num_workers, reason.num_workers == 1 ? " worker" : " workers", where,
+                        reason.num_workers == 1 ? " has " : " have ", LabelNames(reason));
+  }
+  return absl::StrCat("workers", where, " with ", LabelNames(reason), " ", kAbsent, " or have no slot that is offered");
+}
+
+// What a sum does not contain.
+std::string NotCounting(const WaitReason& reason) {
+  std::string text;
+  if (reason.num_absent > 0) text = absl::StrCat("workers that ", kAbsent);
+  if (reason.num_withheld > 0) {
+    absl::StrAppend(&text, text.empty() ? "" : " and ", Slots(reason.num_withheld), " that failed a check");
+  }
+  return text.empty() ? "" : absl::StrCat(", not counting ", text);
 }
 
 std::string UserName(const Owner& owner) {
@@ -71,11 +100,17 @@ std::string WaitReason::ToText() const {
     case WaitCause::kNoWorker:
       return num_absent == 0 ? absl::StrCat("pool \"", pool.pool, "\" has no worker with ", pool.kind, " slots")
                              : absl::StrCat("pool ", pool.pool, " has only workers that ", kAbsent);
+    case WaitCause::kWithheld:
+      return absl::StrCat("pool ", pool.pool, " has no slot that is offered, ", num_withheld,
+                          " failed a check (hint: ursa worker list)");
+    case WaitCause::kNoLabels:
+      return NoLabelsText(*this);
     case WaitCause::kNoSimd:
-      return absl::StrCat("no worker in pool ", pool.pool, " has ", std::string(SimdName(simd_level)));
+      return absl::StrCat("no worker in pool ", pool.pool,
+                          labels.empty() ? "" : absl::StrCat(" with ", LabelNames(*this)), " has ",
+                          std::string(SimdName(simd_level)));
     case WaitCause::kTooLarge:
-      return absl::StrCat(needs, With(*this), ", pool ", pool.pool, " has ", num_total,
-                          num_absent == 0 ? "" : absl::StrCat(", not counting workers that ", kAbsent));
+      return absl::StrCat(needs, With(*this), ", pool ", pool.pool, " has ", num_total, NotCounting(*this));
     case WaitCause::kUserLimit:
       return absl::StrCat("user ", UserName(owner), limit, " in pool ", pool.pool, asks);
     case WaitCause::kWorkspaceLimit:
@@ -131,13 +166,22 @@ WaitReason WaitExplainer::Explain(int32_t waiting_handle) {
   reason.owner = pool_.queue().shares().user(job.user).owner;
   reason.gang = job.id;
   reason.num_needed = job.min_ranks;
-  reason.num_free = slots.num_free()[level];
-  reason.num_total = slots.capacity()[level];
+  const SlotsByLevel& capacity = slots.capacity(job.label_class);
+  reason.num_free = slots.num_free(job.label_class)[level];
+  reason.num_total = capacity[level];
   reason.simd_level = job.simd_level;
   reason.num_absent = slots.num_workers() - slots.num_usable_workers();
-  reason.is_simd_scarce = slots.capacity()[level] != slots.capacity()[0];
+  reason.num_withheld = slots.num_withheld();
+  reason.num_workers = slots.num_workers();
+  reason.labels = slots.LabelsOf(job.label_class);
+  reason.is_simd_scarce = capacity[level] != capacity[0];
   if (slots.num_usable_workers() == 0) {
     reason.cause = WaitCause::kNoWorker;
+  } else if (slots.capacity()[0] == 0 && reason.num_withheld > 0) {
+    reason.cause = WaitCause::kWithheld;
+  } else if (job.label_class != kNoLabels && capacity[0] == 0) {
+    reason.cause = WaitCause::kNoLabels;
+    reason.num_labelled = slots.NumWorkersOf(job.label_class);
   } else if (reason.num_total == 0) {
     reason.cause = WaitCause::kNoSimd;
   } else if (reason.num_total < job.min_ranks) {
@@ -146,29 +190,28 @@ WaitReason WaitExplainer::Explain(int32_t waiting_handle) {
     return reason;
   } else if (waiting_handle == first_) {
     if (reason.num_free >= job.min_ranks) return reason;
-    const bool is_stopping = pool_.num_stopping(job.simd_level) > 0;
+    const bool is_stopping = pool_.NumStoppingFor(job) > 0;
     reason.cause = is_stopping ? WaitCause::kStopping : WaitCause::kSlots;
-    AddHolders(is_stopping, &reason);
+    AddHolders(is_stopping, job, &reason);
   } else if (first_ != Pool::kNone) {
     reason.behind = pool_.queue().job(first_).id;
     reason.cause = reason.num_free >= job.min_ranks ? WaitCause::kKept : WaitCause::kBehind;
-    if (reason.cause == WaitCause::kBehind) AddHolders(false, &reason);
+    if (reason.cause == WaitCause::kBehind) AddHolders(false, job, &reason);
   }
   return reason;
 }
 
-void WaitExplainer::AddHolders(bool stopping, WaitReason* reason) {
-  const auto level = static_cast<size_t>(reason->simd_level);
-  std::optional<Holders>& known = (stopping ? stopping_ : running_)[level];
-  if (!known) known = FindHolders(stopping, level);
-  reason->holders = known->top;
-  reason->num_other_holders = known->num_others;
+void WaitExplainer::AddHolders(bool stopping, const WaitingQueue::Job& job, WaitReason* reason) {
+  const auto [known, is_new] = holders_.try_emplace({stopping, job.label_class, job.simd_level});
+  if (is_new) known->second = FindHolders(stopping, job);
+  reason->holders = known->second.top;
+  reason->num_other_holders = known->second.num_others;
 }
 
-WaitExplainer::Holders WaitExplainer::FindHolders(bool stopping, size_t level) const {
+WaitExplainer::Holders WaitExplainer::FindHolders(bool stopping, const WaitingQueue::Job& job) const {
   std::vector<const Pool::Running*> found;
   for (const Pool::Running& running : pool_.all_running()) {
-    if (running.in_use && running.gives[level] > 0 && (running.stopping || !stopping)) found.push_back(&running);
+    if (running.in_use && (running.stopping || !stopping) && pool_.GivesTo(running, job) > 0) found.push_back(&running);
   }
   const size_t num_top = std::min(found.size(), kHoldersMax);
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(num_top), found.end(),
@@ -177,7 +220,7 @@ WaitExplainer::Holders WaitExplainer::FindHolders(bool stopping, size_t level) c
                     });
   Holders holders;
   for (size_t i = 0; i < num_top; ++i) {
-    holders.top.push_back({found[i]->id, found[i]->gives[level], found[i]->preempted_for.has_value()});
+    holders.top.push_back({found[i]->id, pool_.GivesTo(*found[i], job), found[i]->preempted_for.has_value()});
   }
   holders.num_others = static_cast<int64_t>(found.size() - num_top);
   return holders;

@@ -2,10 +2,11 @@
 #ifndef URSA_COORDINATOR_SCHEDULING_WAIT_REASON_H_
 #define URSA_COORDINATOR_SCHEDULING_WAIT_REASON_H_
 
-#include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "coordinator/scheduling/gang.h"
@@ -15,7 +16,9 @@ namespace ursa {
 
 enum class WaitCause {
   kNoWorker,         // the pool has no worker that takes new tasks
-  kNoSimd,           // none of them has the instruction set
+  kWithheld,         // none of its slots is offered
+  kNoLabels,         // no worker that takes new tasks has the labels
+  kNoSimd,           // none of those has the instruction set
   kTooLarge,         // all of them together have too few slots
   kUserLimit,        // the user has no room under its limit
   kWorkspaceLimit,   // nor the workspace
@@ -42,9 +45,13 @@ struct WaitReason {
   int64_t num_free = 0;    // of those that it could use
   int64_t num_total = 0;
   int32_t simd_level = 0;
-  bool is_simd_scarce = false;  // not every worker of the pool has it
-  int64_t num_absent = 0;       // workers of the pool that take no new tasks
-  int64_t limit_used = 0;       // of a limit that has been reached
+  bool is_simd_scarce = false;      // not every worker of the pool has it
+  std::vector<std::string> labels;  // that its workers must have
+  int64_t num_labelled = 0;         // workers of the pool that have them, whether they take new tasks or not
+  int64_t num_workers = 0;          // of the pool
+  int64_t num_withheld = 0;         // slots that are not offered, of workers that take new tasks
+  int64_t num_absent = 0;           // workers of the pool that take no new tasks
+  int64_t limit_used = 0;           // of a limit that has been reached
   int64_t limit_max = 0;
   std::optional<GangId> behind;  // the head
   // Who holds the slots that it waits for: the highest priorities first, of these the longest running; a few of them.
@@ -71,13 +78,12 @@ class WaitExplainer {
   };
 
   bool ExplainLimits(const WaitingQueue::Job& job, WaitReason* reason) const;
-  void AddHolders(bool stopping, WaitReason* reason);
-  Holders FindHolders(bool stopping, size_t level) const;
+  void AddHolders(bool stopping, const WaitingQueue::Job& job, WaitReason* reason);
+  Holders FindHolders(bool stopping, const WaitingQueue::Job& job) const;
 
   const Pool& pool_;
   int32_t first_;
-  std::array<std::optional<Holders>, kNumSimdLevels> running_;
-  std::array<std::optional<Holders>, kNumSimdLevels> stopping_;
+  std::map<std::tuple<bool, int32_t, int32_t>, Holders> holders_;  // by stopping, label class and SIMD level
 };
 
 }  // namespace ursa

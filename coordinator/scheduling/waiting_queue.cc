@@ -138,28 +138,34 @@ void WaitingQueue::DropIfEmpty(int64_t experiment_id) {
   }
 }
 
+SizeCounts* WaitingQueue::SizesOf(const Job& job) {
+  const auto label_class = static_cast<size_t>(job.label_class);
+  if (sizes_.size() <= label_class) sizes_.resize(label_class + 1);
+  return &sizes_[label_class][static_cast<size_t>(job.simd_level)];
+}
+
 void WaitingQueue::Enter(int32_t handle) {
   const Job& entered = job(handle);
   if (users_.size() <= static_cast<size_t>(entered.user)) users_.resize(static_cast<size_t>(entered.user) + 1);
   UserLines& user = users_[static_cast<size_t>(entered.user)];
-  user.lines[{entered.level, entered.simd_level, entered.min_ranks}].insert(KeyOf(handle));
+  user.lines[LineOf(entered)].insert(KeyOf(handle));
   user.levels.set(static_cast<size_t>(entered.level));
   if (++num_on_level_[static_cast<size_t>(entered.level)] == 1) levels_.Insert(UpsideDown(entered.level));
-  AddSize(&sizes_[static_cast<size_t>(entered.simd_level)], entered.min_ranks, 1);
+  AddSize(SizesOf(entered), entered.min_ranks, 1);
 }
 
 void WaitingQueue::Leave(int32_t handle) {
   const Job& left = job(handle);
   UserLines& user = users_[static_cast<size_t>(left.user)];
-  const auto line = user.lines.find({left.level, left.simd_level, left.min_ranks});
+  const auto line = user.lines.find(LineOf(left));
   line->second.erase(KeyOf(handle));
   if (line->second.empty()) {
     user.lines.erase(line);
-    const auto next = user.lines.lower_bound({left.level, 0, 0});
+    const auto next = user.lines.lower_bound(FirstLineOf(left.level));
     if (next == user.lines.end() || next->first.level != left.level) user.levels.reset(static_cast<size_t>(left.level));
   }
   if (--num_on_level_[static_cast<size_t>(left.level)] == 0) levels_.Erase(UpsideDown(left.level));
-  AddSize(&sizes_[static_cast<size_t>(left.simd_level)], left.min_ranks, -1);
+  AddSize(SizesOf(left), left.min_ranks, -1);
 }
 
 absl::Time WaitingQueue::order_time() const {
@@ -233,14 +239,17 @@ int32_t WaitingQueue::RanksFor(const Job& job, int64_t available) const {
   return static_cast<int32_t>(std::max<int64_t>(num_ranks, job.min_ranks));
 }
 
-bool WaitingQueue::AnyFits(const SlotsByLevel& limits) const {
-  for (size_t level = 0; level < kNumSimdLevels; ++level) {
-    if (!sizes_[level].empty() && sizes_[level].begin()->first <= limits[level]) return true;
+bool WaitingQueue::AnyFits(const SlotsByClass& limits) const {
+  for (size_t label_class = 0; label_class < sizes_.size(); ++label_class) {
+    for (size_t level = 0; level < kNumSimdLevels; ++level) {
+      const SizeCounts& sizes = sizes_[label_class][level];
+      if (!sizes.empty() && sizes.begin()->first <= limits[label_class][level]) return true;
+    }
   }
   return false;
 }
 
-int32_t WaitingQueue::FindFirst(const SlotsByLevel& limits) const {
+int32_t WaitingQueue::FindFirst(const SlotsByClass& limits) const {
   if (!AnyFits(limits)) return kNone;
   for (int32_t i = levels_.First(); i != IndexSet::kNone; i = levels_.NextAtLeast(i + 1)) {
     const int32_t found = FirstOfLevel(kFrontLevel - i, limits);
@@ -249,7 +258,7 @@ int32_t WaitingQueue::FindFirst(const SlotsByLevel& limits) const {
   return kNone;
 }
 
-int32_t WaitingQueue::FirstOfLevel(int32_t level, const SlotsByLevel& limits) const {
+int32_t WaitingQueue::FirstOfLevel(int32_t level, const SlotsByClass& limits) const {
   const bool is_front = level == kFrontLevel;
   const JobKey* best = nullptr;
   std::pair<int64_t, int64_t> best_scores;
@@ -269,15 +278,16 @@ int32_t WaitingQueue::FirstOfLevel(int32_t level, const SlotsByLevel& limits) co
   return best == nullptr ? kNone : best->handle;
 }
 
-const WaitingQueue::JobKey* WaitingQueue::FirstOfUser(int32_t index, int32_t level, const SlotsByLevel& limits) const {
+const WaitingQueue::JobKey* WaitingQueue::FirstOfUser(int32_t index, int32_t level, const SlotsByClass& limits) const {
   if (users_.size() <= static_cast<size_t>(index)) return nullptr;  // all that it has is held back
   const UserLines& user = users_[static_cast<size_t>(index)];
   if (!user.levels.test(static_cast<size_t>(level))) return nullptr;
   const int64_t room = RoomOf(index);
   const JobKey* first = nullptr;
-  for (auto it = user.lines.lower_bound({level, 0, 0}); it != user.lines.end() && it->first.level == level; ++it) {
+  for (auto it = user.lines.lower_bound(FirstLineOf(level)); it != user.lines.end() && it->first.level == level; ++it) {
     const LineKey& key = it->first;
-    if (key.min_ranks > limits[static_cast<size_t>(key.simd_level)] || key.min_ranks > room) continue;
+    const SlotsByLevel& by_level = limits[static_cast<size_t>(key.label_class)];
+    if (key.min_ranks > by_level[static_cast<size_t>(key.simd_level)] || key.min_ranks > room) continue;
     const JobKey& candidate = *it->second.begin();
     if (first == nullptr || candidate < *first) first = &candidate;
   }
@@ -317,7 +327,7 @@ void WaitingQueue::AppendLevel(int32_t level, size_t num_max, Scores* scores, st
   for (size_t user = 0; user < users_.size(); ++user) {
     const auto& lines = users_[user].lines;
     const auto workspace = static_cast<size_t>(shares_.user(static_cast<int32_t>(user)).workspace);
-    for (auto it = lines.lower_bound({level, 0, 0}); it != lines.end() && it->first.level == level; ++it) {
+    for (auto it = lines.lower_bound(FirstLineOf(level)); it != lines.end() && it->first.level == level; ++it) {
       cursors.push_back({it->second.begin(), it->second.end(), user, workspace});
     }
   }
@@ -345,9 +355,13 @@ std::string WaitingQueue::DebugExport() const {
                     found.held_back ? " held back" : "", " rises at ",
                     found.aging_index == kNone ? std::string("-") : absl::StrCat(found.aging_period), "\n");
   }
+  // The numbers of classes depend on who came first: their sizes are added up.
   for (size_t level = 0; level < kNumSimdLevels; ++level) {
-    for (const auto& [size, count] : sizes_[level])
-      absl::StrAppend(&text, "size ", level, "/", size, ": ", count, "\n");
+    SizeCounts sum;
+    for (const auto& by_level : sizes_) {
+      for (const auto& [size, count] : by_level[level]) AddSize(&sum, size, count);
+    }
+    for (const auto& [size, count] : sum) absl::StrAppend(&text, "size ", level, "/", size, ": ", count, "\n");
   }
   const absl::btree_map<int64_t, const Experiment*> experiments = [this] {
     absl::btree_map<int64_t, const Experiment*> sorted;

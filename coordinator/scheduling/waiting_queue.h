@@ -45,6 +45,7 @@ class WaitingQueue {
     int32_t user = 0;
     int32_t priority = 0;
     int32_t simd_level = 0;
+    int32_t label_class = kNoLabels;
     int32_t min_ranks = 1;
     int32_t max_ranks = 1;
     int32_t ranks_divide = 0;
@@ -83,9 +84,9 @@ class WaitingQueue {
   bool SetTime(absl::Time now);
   absl::Time order_time() const;
 
-  // The first gang that needs at most limits[its SIMD level] slots, is not held back, and whose user and workspace have
-  // room under their limits; kNone if there is none.
-  int32_t FindFirst(const SlotsByLevel& limits) const;
+  // The first gang that needs at most limits[its label class][its SIMD level] slots, is not held back, and whose user
+  // and workspace have room under their limits; kNone if there is none.
+  int32_t FindFirst(const SlotsByClass& limits) const;
   // Slots that the user may still take, for itself and its workspace.
   int64_t RoomOf(int32_t user) const;
   // How many ranks the job may get of `available` slots, as far as limits go.
@@ -103,10 +104,12 @@ class WaitingQueue {
  private:
   struct LineKey {
     int32_t level = 0;
+    int32_t label_class = kNoLabels;
     int32_t simd_level = 0;
     int32_t min_ranks = 0;
     friend bool operator<(const LineKey& a, const LineKey& b) {
-      return std::tie(a.level, a.simd_level, a.min_ranks) < std::tie(b.level, b.simd_level, b.min_ranks);
+      return std::tie(a.level, a.label_class, a.simd_level, a.min_ranks) <
+             std::tie(b.level, b.label_class, b.simd_level, b.min_ranks);
     }
   };
   struct JobKey {
@@ -151,9 +154,13 @@ class WaitingQueue {
   void SetLevel(int32_t handle);
   void ForgetRise(int32_t handle);
 
-  bool AnyFits(const SlotsByLevel& limits) const;
-  int32_t FirstOfLevel(int32_t level, const SlotsByLevel& limits) const;
-  const JobKey* FirstOfUser(int32_t user, int32_t level, const SlotsByLevel& limits) const;
+  static LineKey LineOf(const Job& job) { return {job.level, job.label_class, job.simd_level, job.min_ranks}; }
+  // Where the lines of that level begin.
+  static LineKey FirstLineOf(int32_t level) { return {level, kNoLabels, 0, 0}; }
+  SizeCounts* SizesOf(const Job& job);
+  bool AnyFits(const SlotsByClass& limits) const;
+  int32_t FirstOfLevel(int32_t level, const SlotsByClass& limits) const;
+  const JobKey* FirstOfUser(int32_t user, int32_t level, const SlotsByClass& limits) const;
   void AppendLevel(int32_t level, size_t num_max, Scores* scores, std::vector<int32_t>* order) const;
 
   SchedulingOptions options_;
@@ -167,7 +174,8 @@ class WaitingQueue {
   std::vector<UserLines> users_;                         // by user
   IndexSet levels_;                                      // upside down; that have a gang
   std::array<int32_t, kFrontLevel + 1> num_on_level_{};  // in the queue
-  std::array<SizeCounts, kNumSimdLevels> sizes_;         // min_ranks of those in the queue, by SIMD level
+  // min_ranks of those in the queue, by label class and SIMD level.
+  std::vector<std::array<SizeCounts, kNumSimdLevels>> sizes_;
   absl::flat_hash_map<int64_t, Experiment> experiments_;
   absl::btree_map<int64_t, std::vector<int32_t>> rises_;  // period -> handles whose level rises then
 };

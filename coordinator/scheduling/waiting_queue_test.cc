@@ -14,7 +14,9 @@ namespace ursa {
 namespace {
 
 using Job = WaitingQueue::Job;
-constexpr SlotsByLevel kAny{1000, 1000, 1000};
+
+SlotsByClass Limits(int64_t at_0, int64_t at_1, int64_t at_2) { return {SlotsByLevel{at_0, at_1, at_2}}; }
+const SlotsByClass kAny = Limits(1000, 1000, 1000);
 const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
 
 SchedulingOptions Options() {
@@ -70,10 +72,28 @@ TEST_F(WaitingQueueTest, TheListTakesTurnsAsStartsWould) {
 
 TEST_F(WaitingQueueTest, WhatDoesNotFitIsPassedOver) {
   const int32_t large = Add("ann", 60, 8), small = Add("ann", 50, 2);
-  EXPECT_EQ(queue_.FindFirst({8, 8, 8}), large);
-  EXPECT_EQ(queue_.FindFirst({7, 7, 7}), small);
-  EXPECT_EQ(queue_.FindFirst({1, 1, 1}), WaitingQueue::kNone);
-  EXPECT_EQ(queue_.FindFirst({0, 9, 9}), WaitingQueue::kNone);  // both ask for the lowest level, of which none is free
+  EXPECT_EQ(queue_.FindFirst(Limits(8, 8, 8)), large);
+  EXPECT_EQ(queue_.FindFirst(Limits(7, 7, 7)), small);
+  EXPECT_EQ(queue_.FindFirst(Limits(1, 1, 1)), WaitingQueue::kNone);
+  EXPECT_EQ(queue_.FindFirst(Limits(0, 9, 9)),
+            WaitingQueue::kNone);  // both ask for the lowest level, of which none is free
+}
+
+TEST_F(WaitingQueueTest, EachClassOfLabelsHasALimitOfItsOwn) {
+  const int32_t any = Add("ann", 50, 4);
+  const int32_t added = Add("ann", 60, 2);
+  Job job = queue_.job(added);
+  queue_.Remove(added);
+  job.label_class = 2;
+  const int32_t labelled = queue_.Add(job);
+  SlotsByClass limits = Limits(4, 4, 4);
+  limits.push_back({9, 9, 9});  // of a class that nothing asks for
+  limits.push_back({2, 2, 2});
+  EXPECT_EQ(queue_.FindFirst(limits), labelled);
+  limits[2] = {1, 1, 1};
+  EXPECT_EQ(queue_.FindFirst(limits), any);
+  limits[0] = {3, 3, 3};
+  EXPECT_EQ(queue_.FindFirst(limits), WaitingQueue::kNone);
 }
 
 TEST_F(WaitingQueueTest, WaitingRaisesTheLevelByOneForEachStepUpToTheFront) {

@@ -29,6 +29,17 @@ class ClusterService : public v1::ClusterService::CallbackService {
     return Changing(coordinator_.env(), context, "ClusterService/ResumeWorker", request, response,
                     [&](Tx& tx, const Caller& caller) { return coordinator_.workers().Resume(tx, caller, *request); });
   }
+  grpc::ServerUnaryReactor* InviteWorker(grpc::CallbackServerContext* context, const v1::InviteWorkerRequest* request,
+                                         v1::WorkerInvite* response) override {
+    return Changing(
+        coordinator_.env(), context, "ClusterService/InviteWorker", request, response,
+        [&](Tx& tx, const Caller& caller) { return coordinator_.admission().Invite(tx, caller, *request); });
+  }
+  grpc::ServerUnaryReactor* RemoveWorker(grpc::CallbackServerContext* context, const v1::RemoveWorkerRequest* request,
+                                         v1::Worker* response) override {
+    return Changing(coordinator_.env(), context, "ClusterService/RemoveWorker", request, response,
+                    [&](Tx& tx, const Caller& caller) { return coordinator_.workers().Remove(tx, caller, *request); });
+  }
   grpc::ServerUnaryReactor* VerifyAudit(grpc::CallbackServerContext* context, const v1::VerifyAuditRequest*,
                                         v1::VerifyAuditResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

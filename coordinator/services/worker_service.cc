@@ -23,11 +23,16 @@ constexpr size_t kQueueMessagesMax = 100'000;
 // waits. Owns itself until gRPC is done with it; the coordinator may hold it for longer.
 class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, public WorkerSession {
  public:
-  static Stream* Start(Coordinator* coordinator) {
-    auto stream = std::shared_ptr<Stream>(new Stream(coordinator));
+  // Whose token it is was found out again (CallerOf): if it is nobody's any more, the stream ends at once.
+  static Stream* Start(Coordinator* coordinator, const absl::StatusOr<Caller>& caller) {
+    auto stream = std::shared_ptr<Stream>(new Stream(coordinator, caller.ok() ? *caller : Caller{}));
     stream->self_ = stream;
     absl::MutexLock lock(&stream->mu_);
-    stream->StartRead(&stream->request_);
+    if (caller.ok()) {
+      stream->StartRead(&stream->request_);
+    } else {
+      stream->CloseLocked(caller.status());
+    }
     return stream.get();
   }
 
@@ -78,7 +83,7 @@ class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, 
   }
 
  private:
-  explicit Stream(Coordinator* coordinator) : coordinator_(coordinator) {}
+  Stream(Coordinator* coordinator, Caller caller) : WorkerSession(std::move(caller)), coordinator_(coordinator) {}
 
   void CloseLocked(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (status_) return;
@@ -111,8 +116,13 @@ class WorkerService : public worker::v1::WorkerService::CallbackService {
  public:
   explicit WorkerService(Coordinator* coordinator) : coordinator_(coordinator) {}
 
-  grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>* Connect(grpc::CallbackServerContext*) override {
-    return Stream::Start(coordinator_);
+  grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context, const worker::v1::JoinRequest* request,
+                                 worker::v1::JoinResponse* response) override {
+    return Changing(coordinator_->env(), context, "WorkerService/Join", request, response,
+                    [&](Tx& tx, const Caller& caller) { return coordinator_->admission().Join(tx, caller, *request); });
+  }
+  grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>* Connect(grpc::CallbackServerContext* context) override {
+    return Stream::Start(coordinator_, CallerOf(coordinator_->env(), *context));
   }
 
  private:

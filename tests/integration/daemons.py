@@ -49,9 +49,17 @@ class Daemons(Cluster):
         """`prefix`: words before the command, such as nsenter's."""
         return self._start(name, "ursa-worker", "--server", server, "--token_file", self.folder / "worker.token", *flags, prefix=prefix)
 
+    def joined(self, name, *flags, token=None, status=0):
+        """A worker that joins with the one-time token, or has joined before."""
+        if token:
+            file = self.certificates / f"{name}.token"
+            file.write_text(token + "\n")
+            flags = ("--join_token_file", file, *flags)
+        return self._start(name, "ursa-worker", "--server", self.server, "--ca_file", self.certificates / "ca.pem", *flags, status=status)
+
     @contextlib.contextmanager
-    def _start(self, name, program, *flags, prefix=()):
-        """Runs the program in the folder of that name; gives the file of what it says."""
+    def _start(self, name, program, *flags, prefix=(), status=0):
+        """Runs the program in the folder of that name; gives the file of what it says. It ends with that status."""
         log = self.certificates / f"{name}.log"
         with open(log, "wb") as out:
             command = [*prefix, str(BIN / program), "--dir", str(self.certificates / name), *map(str, flags)]
@@ -61,7 +69,7 @@ class Daemons(Cluster):
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                status = process.wait(timeout=60)
+                ended = process.wait(timeout=60)
             finally:
                 process.kill()
-            assert status == 0, f"{name} ended with {status}: {log.read_text()}"
+            assert ended == status, f"{name} ended with {ended}: {log.read_text()}"

@@ -15,7 +15,7 @@ constexpr absl::Duration kLease = absl::Seconds(3);  // what is older than this 
 }  // namespace
 
 Connection::Connection(Network* network, const StreamName& name, AgentEnd* agent)
-    : network_(*network), world_(network->world_), name_(name), agent_(agent) {
+    : WorkerSession(Caller{"worker"}), network_(*network), world_(network->world_), name_(name), agent_(agent) {
   up_.last_due = down_.last_due = world_.now();
 }
 

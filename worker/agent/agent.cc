@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -27,6 +28,17 @@ std::string FetchOwner(const ProcessKey& key) { return absl::StrCat("task:", key
 std::string PutOwner(const ProcessKey& key) { return absl::StrCat("put:", key.ToString()); }
 std::string EventOwner(int64_t event_id) { return absl::StrCat("event:", event_id); }
 
+constexpr size_t kSelfCheckBytesMax = 4096;
+
+absl::Status SelfCheckStatus(const ProcessSupervisor::Exit& exit, absl::string_view printed) {
+  if (exit.exit_code == 0 && exit.signal == 0) return absl::OkStatus();
+  printed = absl::StripAsciiWhitespace(printed);
+  const size_t line = printed.rfind('\n');
+  return absl::InternalError(
+      absl::StrCat(exit.signal != 0 ? absl::StrCat("signal ", exit.signal) : absl::StrCat("exit code ", exit.exit_code),
+                   printed.empty() ? "" : ": ", printed.substr(line == absl::string_view::npos ? 0 : line + 1)));
+}
+
 uint64_t RandomSeed() { return std::stoull(RandomHex(8), nullptr, 16); }
 
 }  // namespace
@@ -37,7 +49,12 @@ Agent::Agent(CoordinatorLink* link, BlobCache* cache, Clock* clock, worker::v1::
       clock_(clock),
       options_(options),
       rng_(RandomSeed()),
-      state_(options.state, std::move(hello), &rng_) {
+      state_(options.state, hello, &rng_),
+      health_(options.health, hello.slots(), options.devices, &rng_) {
+  state_.AwaitSlots();
+  reader_.emplace(options_.read_machine, [this](MachineReading reading) {
+    Post([this, reading = std::move(reading)] { health_.OnReading(reading, clock_->Now()); });
+  });
   fetcher_.emplace(link_, cache_, clock_, options_.fetch);
   uploader_.emplace(link_, cache_, clock_, options_.upload, [this](int64_t event_id, const absl::Status& status) {
     Post([this, event_id, status] {
@@ -64,6 +81,7 @@ Agent::~Agent() {
   stream_.reset();
   uploader_.reset();
   fetcher_.reset();
+  reader_.reset();
 }
 
 absl::Status Agent::Run() {
@@ -72,7 +90,7 @@ absl::Status Agent::Run() {
     {
       absl::MutexLock lock(&mu_);
       auto due = [this] { return !mailbox_.empty(); };
-      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due), state_.NextWakeup());
+      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due), std::min(state_.NextWakeup(), health_.NextWakeup()));
       inputs.swap(mailbox_);
     }
     for (const auto& input : inputs) input();
@@ -81,6 +99,7 @@ absl::Status Agent::Run() {
     for (auto& [id, process] : processes_) {
       if (process.log.holds_lines()) TakeOutput(&process, "");
     }
+    StepHealth();
     for (AgentAction& action : state_.TakeActions(clock_->Now()))
       std::visit([this](auto& a) { Do(std::move(a)); }, action);
   }
@@ -101,7 +120,42 @@ void Agent::Shutdown() {
 }
 
 void Agent::KillAll() {
-  Post([this] { state_.KillAll(); });
+  Post([this] {
+    state_.KillAll();
+    is_killing_ = true;
+  });
+}
+
+// ---- the machine
+
+void Agent::StepHealth() {
+  const SlotHealth::Todo todo = health_.TakeTodo(clock_->Now());
+  if (todo.read) reader_->Request();
+  if (todo.self_check) StartSelfCheck();
+  if (todo.end_self_check && self_check_id_ != 0) supervisor_->Signal(self_check_id_, SIGKILL);
+  if (todo.has_news && health_.is_checked() && state_.SetSlots(health_.States())) {
+    for (const v1::WorkerSlot& slot : health_.States()) {
+      if (slot.reason().empty()) continue;
+      URSA_LOG(WARNING) << "slot=" << slot.index() << " ->WITHHELD reason=\"" << slot.reason() << '"';
+    }
+  }
+  for (auto it = ended_.begin(); it != ended_.end();) {
+    const bool is_over = is_killing_ || std::count(todo.released.begin(), todo.released.end(), it->first) > 0;
+    if (is_over) state_.OnEnded(it->second.key, it->second.exited);
+    it = is_over ? ended_.erase(it) : std::next(it);
+  }
+}
+
+void Agent::StartSelfCheck() {
+  self_check_id_ = next_process_id_++;
+  self_check_printed_.clear();
+  ProcessSupervisor::Command command;
+  command.program = options_.task_binary;
+  command.arguments = {"ursa-task", "--self_check", "--dir", options_.dir};
+  const absl::StatusOr<pid_t> pid = supervisor_->Start(self_check_id_, command);
+  if (pid.ok()) return;
+  self_check_id_ = 0;
+  health_.OnSelfCheck(pid.status(), clock_->Now());
 }
 
 // ---- processes
@@ -109,7 +163,10 @@ void Agent::KillAll() {
 void Agent::Do(TaskTable::Start action) {
   const int64_t process_id = next_process_id_++;
   const absl::Status status = StartProcess(action, process_id);
-  if (status.ok()) return state_.OnStarted(action.key);
+  if (status.ok()) {
+    if (action.slot) health_.OnStarted(*action.slot);
+    return state_.OnStarted(action.key);
+  }
   URSA_LOG(ERROR) << "task=" << action.key.ToString() << " cannot be started: " << status;
   processes_.erase(process_id);
   worker::v1::TaskExited exited;
@@ -130,7 +187,8 @@ absl::Status Agent::StartProcess(const TaskTable::Start& action, int64_t process
     return server.status();
   }
   // Before the start, so that its first words and its end find it.
-  processes_.emplace(process_id, Process{key, *std::move(server), LogCollector(options_.log, clock_->Now())});
+  processes_.emplace(process_id,
+                     Process{key, *std::move(server), LogCollector(options_.log, clock_->Now()), action.slot});
   ProcessSupervisor::Command command;
   command.program = options_.task_binary;
   command.arguments = {"ursa-task",
@@ -147,7 +205,11 @@ absl::Status Agent::StartProcess(const TaskTable::Start& action, int64_t process
                        "--fabric_address",
                        options_.fabric_address};
   const std::string threads = absl::StrCat(std::max(1, action.assignment.threads()));
-  command.environment = {{"OMP_WAIT_POLICY", "PASSIVE"}, {"OMP_NUM_THREADS", threads}, {"MKL_NUM_THREADS", threads}};
+  // A device's number is NVML's, which goes by PCI addresses.
+  command.environment = {{"OMP_WAIT_POLICY", "PASSIVE"},
+                         {"OMP_NUM_THREADS", threads},
+                         {"MKL_NUM_THREADS", threads},
+                         {"CUDA_DEVICE_ORDER", "PCI_BUS_ID"}};
   command.inherited_fd = sockets[1];
   const absl::Status before = failpoints::agent_before_spawn.Pass();
   const absl::StatusOr<pid_t> pid = before.ok() ? supervisor_->Start(process_id, command) : before;
@@ -205,8 +267,12 @@ void Agent::OnOutput(int64_t process_id, std::string_view printed) {
       output_bytes_ -= text.size();
     }
     const auto it = processes_.find(process_id);
-    if (it == processes_.end()) return;
-    TakeOutput(&it->second, text);
+    if (it != processes_.end()) return TakeOutput(&it->second, text);
+    if (process_id != self_check_id_) return;
+    self_check_printed_ += text;
+    // The last words are what matters.
+    if (self_check_printed_.size() > kSelfCheckBytesMax)
+      self_check_printed_.erase(0, self_check_printed_.size() - kSelfCheckBytesMax);
   });
 }
 
@@ -216,6 +282,10 @@ void Agent::TakeOutput(Process* process, std::string_view printed) {
 }
 
 void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {
+  if (process_id == self_check_id_) {
+    self_check_id_ = 0;
+    return health_.OnSelfCheck(SelfCheckStatus(exit, self_check_printed_), clock_->Now());
+  }
   const auto it = processes_.find(process_id);
   if (it == processes_.end()) return;
   Process& process = it->second;
@@ -227,7 +297,12 @@ void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {
   exited.set_exit_code(exit.exit_code);
   exited.set_signal(exit.signal);
   exited.set_last_words(process.log.LastWords());
-  state_.OnEnded(key, exited);
+  if (process.slot) {
+    health_.OnReaped(*process.slot, clock_->Now());
+    ended_[*process.slot] = {key, exited};
+  } else {
+    state_.OnEnded(key, exited);
+  }
   processes_.erase(it);  // its server ends the calls that still run
   fetcher_->Cancel(FetchOwner(key));
   cache_->Release(FetchOwner(key));

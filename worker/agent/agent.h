@@ -23,6 +23,8 @@
 #include "worker/agent/blob_fetcher.h"
 #include "worker/agent/blob_uploader.h"
 #include "worker/agent/coordinator_link.h"
+#include "worker/agent/health/machine_reader.h"
+#include "worker/agent/health/slot_health.h"
 #include "worker/agent/log_collector.h"
 #include "worker/agent/process_supervisor.h"
 #include "worker/agent/task_server.h"
@@ -32,6 +34,9 @@ namespace ursa {
 // Ties AgentState to the link, the cache and the processes. Borrows link, cache and clock. Run() is the one thread that
 // touches the state; everything else (callbacks of the link, the processes, the tasks' calls, the transfers) posts to
 // its mailbox. Run() is called once; Shutdown() and KillAll() may be called from any thread, also before Run().
+//
+// Slots are offered when the machine's checks say so (SlotHealth), which are made before it connects: the first reading
+// of the machine, and a start of ursa-task.
 //
 // Shutdown order, when the state says ExitAgent: processes (gone by then, or killed), their servers, the stream,
 // transfers.
@@ -43,6 +48,10 @@ class Agent final : public TaskHost {
     BlobUploader::Options upload;
     LogCollector::Options log;
     TaskServer::Options server;
+    SlotHealth::Options health;
+    std::vector<v1::WorkerSlot> devices;  // of the slots, in order; none: they are CPU slots
+    // Looks at the machine; called on a thread of its own, and may block.
+    std::function<MachineReading()> read_machine = [] { return MachineReading{INT64_MAX, {}}; };
     std::string dir;             // the cluster's folder; on the tasks' command lines
     std::string worker_id_file;  // where the id that the coordinator gave is kept
     std::string task_binary;
@@ -78,6 +87,12 @@ class Agent final : public TaskHost {
     ProcessKey key;
     std::unique_ptr<TaskServer> server;
     LogCollector log;
+    std::optional<int32_t> slot;
+  };
+  // A process that has been reaped, and whose slot is not free yet: its memory comes back.
+  struct Ended {
+    ProcessKey key;
+    worker::v1::TaskExited exited;
   };
 
   void Post(std::function<void()> input);
@@ -101,6 +116,8 @@ class Agent final : public TaskHost {
   void TakeOutput(Process* process, std::string_view printed);
   void OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit);
   Process* FindProcess(const ProcessKey& key);
+  void StepHealth();
+  void StartSelfCheck();
 
   CoordinatorLink* const link_;
   BlobCache* const cache_;
@@ -116,6 +133,11 @@ class Agent final : public TaskHost {
   std::string away_reason_;  // logged last; empty while connected
   int64_t next_process_id_ = 1;
   std::map<int64_t, Process> processes_;
+  SlotHealth health_;
+  std::map<int32_t, Ended> ended_;  // by slot
+  int64_t self_check_id_ = 0;       // its process; 0: there is none
+  std::string self_check_printed_;
+  bool is_killing_ = false;                                       // KillAll was called
   std::map<int64_t, std::function<void(absl::Status)>> reports_;  // to be answered
   std::map<int64_t, std::function<void(absl::StatusOr<worker::v1::StoreResponse>)>> calls_;
 
@@ -126,6 +148,7 @@ class Agent final : public TaskHost {
   size_t output_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of printed text in the mailbox
   bool closed_ ABSL_GUARDED_BY(mu_) = false;      // Run() has ended: nothing is taken any more
 
+  std::optional<MachineReader> reader_;
   std::optional<BlobFetcher> fetcher_;
   std::optional<BlobUploader> uploader_;
   std::optional<ProcessSupervisor> supervisor_;

@@ -48,8 +48,9 @@ void AgentState::OnStreamClosed(int64_t stream_id, const absl::Status& status, a
   heartbeat_at_ = welcome_by_ = absl::InfiniteFuture();
   if (!URSA_PLANTED_BUG(never_send_again)) outbox_.OnDisconnected();
   for (auto& [call_id, call] : calls_) call.sent = false;
-  // A wrong token at the first attempt is for a person to mend; later it may be a coordinator that is being replaced.
-  if (!was_welcome_ && IsFinalRefusal(status)) {
+  // A wrong token at the first attempt is for a person to mend; later it may be a coordinator that is being replaced. A
+  // worker that was removed is no longer wanted, nor is what runs on it.
+  if (IsFinalRefusal(status) && (!was_welcome_ || absl::IsPermissionDenied(status))) {
     phase_ = Phase::kExited;
     actions_.push_back(ExitAgent{status});
   }
@@ -194,6 +195,20 @@ void AgentState::OnRendezvous(const ProcessKey& key, int64_t call_id, StoreReque
   calls_.emplace(call_id, Call{key, std::move(request), deadline});
 }
 
+bool AgentState::SetSlots(const std::vector<v1::WorkerSlot>& slots) {
+  awaits_slots_ = false;
+  const auto& known = hello_.slot_states();
+  if (std::equal(slots.begin(), slots.end(), known.begin(), known.end(),
+                 [](const v1::WorkerSlot& a, const v1::WorkerSlot& b) {
+                   return a.SerializeAsString() == b.SerializeAsString();
+                 })) {
+    return false;
+  }
+  *hello_.mutable_slot_states() = {slots.begin(), slots.end()};
+  are_slots_told_ = false;
+  return true;
+}
+
 std::vector<AgentAction> AgentState::TakeActions(absl::Time now) {
   if (phase_ != Phase::kExited) {
     StepTasks(now);
@@ -263,13 +278,14 @@ void AgentState::StepRendezvous(absl::Time now) {
 }
 
 void AgentState::StepConnection(absl::Time now) {
-  if (phase_ == Phase::kWaiting && now >= connect_at_) {
+  if (phase_ == Phase::kWaiting && now >= connect_at_ && !awaits_slots_) {
     phase_ = Phase::kOpening;
     close_asked_ = false;
     actions_.push_back(OpenStream{++stream_id_});
     welcome_by_ = now + options_.welcome_limit;
     ConnectRequest message;
     *message.mutable_hello() = hello_;
+    are_slots_told_ = true;
     for (auto& status : tasks_.Running(now)) *message.mutable_hello()->add_tasks() = std::move(status);
     Send(std::move(message));
   } else if (phase_ == Phase::kOpening && now >= welcome_by_ && !close_asked_) {
@@ -281,6 +297,12 @@ void AgentState::StepConnection(absl::Time now) {
 
 void AgentState::StepSending(absl::Time now) {
   if (phase_ == Phase::kConnected) {
+    // Before what has happened since on these slots.
+    if (!std::exchange(are_slots_told_, true)) {
+      ConnectRequest message;
+      *message.mutable_slots()->mutable_slots() = hello_.slot_states();
+      Send(std::move(message));
+    }
     if (now >= heartbeat_at_) {
       heartbeat_at_ = now + heartbeat_;
       ConnectRequest message;
@@ -324,7 +346,7 @@ void AgentState::StepExit(absl::Time now) {
 
 absl::Time AgentState::NextWakeup() const {
   absl::Time next = std::min(tasks_.NextWakeup(), heartbeat_at_);
-  if (phase_ == Phase::kWaiting) next = std::min(next, connect_at_);
+  if (phase_ == Phase::kWaiting && !awaits_slots_) next = std::min(next, connect_at_);
   next = std::min(next, welcome_by_);
   if (!reports_.empty()) next = std::min(next, reports_.front().deadline);
   for (const auto& [call_id, call] : calls_) next = std::min(next, call.deadline);

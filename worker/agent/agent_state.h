@@ -112,6 +112,11 @@ class AgentState {
   }
   void OnRendezvous(const ProcessKey& key, int64_t call_id, worker::v1::StoreRequest request, absl::Time now);
 
+  // Slots as they were checked: told in Hello, and whenever they change. An agent that awaits them connects after the
+  // first ones. Returns whether they have changed.
+  void AwaitSlots() { awaits_slots_ = true; }
+  bool SetSlots(const std::vector<v1::WorkerSlot>& slots);
+
   // Stop tasks, flush, exit.
   void BeginShutdown() { shutting_down_ = true, tasks_.BeginShutdown(); }
   // Kill tasks and exit, without waiting for the coordinator.
@@ -165,7 +170,9 @@ class AgentState {
   absl::Time connect_at_ = absl::InfinitePast();    // phase kWaiting
   absl::Time welcome_by_ = absl::InfiniteFuture();  // phase kOpening
   bool close_asked_ = false;                        // of the present stream
-  bool was_welcome_ = false;                        // ever
+  bool awaits_slots_ = false;
+  bool are_slots_told_ = false;  // on the present stream
+  bool was_welcome_ = false;     // ever
   absl::Duration heartbeat_ = absl::Seconds(1);
   absl::Time heartbeat_at_ = absl::InfiniteFuture();
 

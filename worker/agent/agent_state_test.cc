@@ -62,6 +62,7 @@ class AgentStateTest : public testing::Test {
       return absl::StrCat("hello \"", message.hello().worker_id(), "\" ", message.hello().tasks_size());
     if (message.has_heartbeat()) return absl::StrCat("heartbeat ", message.heartbeat().tasks_size());
     if (message.has_rendezvous()) return absl::StrCat("ask ", message.rendezvous().call_id());
+    if (message.has_slots()) return absl::StrCat("slots ", message.slots().slots_size());
     std::string text = absl::StrCat("events ", message.events().sequence());
     for (const auto& event : message.events().events()) absl::StrAppend(&text, " ", event.event().event_case());
     return text;
@@ -170,6 +171,37 @@ TEST_F(AgentStateTest, WrongTokenAtTheFirstAttemptIsFinalLaterItIsNot) {
   other.OnStreamClosed(1, absl::UnauthenticatedError("token"), now_);
   EXPECT_TRUE(other.TakeActions(now_).size() <= 1);
   EXPECT_LT(other.NextWakeup(), absl::InfiniteFuture());
+}
+
+TEST_F(AgentStateTest, AWorkerThatWasRemovedEnds) {
+  RunTask();
+  state_.OnStreamClosed(stream_, absl::PermissionDeniedError("worker w3: was removed"), now_);
+  EXPECT_EQ(Act(), (Words{"exit PERMISSION_DENIED"}));
+}
+
+TEST_F(AgentStateTest, SlotsAreToldWhenTheyAreKnownAndWhenTheyChange) {
+  state_.AwaitSlots();
+  EXPECT_EQ(Act(), Words{});
+  EXPECT_EQ(state_.NextWakeup(), absl::InfiniteFuture());
+  std::vector<v1::WorkerSlot> slots(1);
+  slots[0].set_reason("GPU is lost");
+  EXPECT_TRUE(state_.SetSlots(slots));
+  EXPECT_EQ(Act(), (Words{"open", "hello \"\" 0"}));
+  slots[0].set_reason("it does not start");
+  EXPECT_TRUE(state_.SetSlots(slots));  // while hello is under way
+  EXPECT_FALSE(state_.SetSlots(slots));
+  EXPECT_EQ(Act(), Words{});
+  Welcome();
+  EXPECT_EQ(Act(), (Words{"keep w3", "slots 1", "heartbeat 0"}));
+  EXPECT_FALSE(state_.SetSlots(slots));
+  EXPECT_EQ(Act(), Words{});
+  EXPECT_TRUE(state_.SetSlots({}));
+  EXPECT_EQ(Act(), (Words{"slots 0"}));
+  Break();
+  EXPECT_TRUE(state_.SetSlots(slots));
+  EXPECT_EQ(Act(), (Words{"open", "hello \"w3\" 0"}));  // which says so
+  Welcome();
+  EXPECT_EQ(Act(), (Words{"heartbeat 0"}));
 }
 
 TEST_F(AgentStateTest, MessagesOfAnOldStreamAreIgnored) {

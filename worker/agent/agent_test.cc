@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -206,6 +207,50 @@ TEST_F(AgentTest, ATaskThatPrintsAsFastAsItCanIsCutAndTheCutIsCounted) {
     EXPECT_GT(num_bytes + num_left_out, 40'000'000);
     EXPECT_GT(num_left_out, 20'000'000);
   }
+}
+
+TEST_F(AgentTest, OffersItsSlotsWhenTheTaskProgramStarts) {
+  options_.task_binary = dir_ + "/task.sh";
+  std::ofstream(options_.task_binary) << "#!/bin/sh\ntest -e " << dir_
+                                      << "/good || { echo no such library; exit 3; }\n";
+  std::filesystem::permissions(options_.task_binary, std::filesystem::perms::owner_all);
+  options_.health.retry = {absl::Milliseconds(10), absl::Milliseconds(20), 2};
+  StartAgent();
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return !r.hellos.empty(); }));
+  const worker::v1::Hello hello = coordinator_.received().hellos[0];
+  ASSERT_EQ(hello.slot_states_size(), 2);
+  EXPECT_EQ(hello.slot_states(1).index(), 1);
+  EXPECT_EQ(hello.slot_states(1).reason(), "ursa-task: cannot start, exit code 3: no such library");
+  std::ofstream(dir_ + "/good") << "\n";
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return !r.slots.empty(); }));
+  EXPECT_EQ(coordinator_.received().slots[0].slots_size(), 0);
+}
+
+TEST_F(AgentTest, ASlotIsFreeWhenItsDevicesMemoryIs) {
+  std::atomic<int64_t> used_bytes = int64_t{40} << 30;
+  options_.devices.resize(2);
+  options_.read_machine = [&used_bytes] { return MachineReading{INT64_MAX, {GpuReading{used_bytes}, GpuReading{}}}; };
+  options_.health.release_limit = absl::InfiniteDuration();
+  options_.health.release_poll = absl::Milliseconds(5);
+  options_.health.retry = {absl::Milliseconds(10), absl::Milliseconds(20), 2};
+  StartAgent();
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return !r.hellos.empty(); }));
+  EXPECT_NE(coordinator_.received().hellos[0].slot_states(0).reason(), "") << "somebody works there";
+  EXPECT_EQ(coordinator_.received().hellos[0].slot_states(1).reason(), "");
+  used_bytes = 0;
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return !r.slots.empty(); }));
+  EXPECT_EQ(coordinator_.received().slots[0].slots(0).reason(), "");
+
+  used_bytes = int64_t{40} << 30;
+  Run("train");
+  ASSERT_TRUE(
+      coordinator_.WaitFor([](const Received& r) { return !Events(r, worker::v1::TaskEvent::kFinished).empty(); }));
+  const int beats = coordinator_.received().num_heartbeats;
+  ASSERT_TRUE(coordinator_.WaitFor([&](const Received& r) { return r.num_heartbeats > beats + 5; }));
+  EXPECT_EQ(NumExited(coordinator_.received()), 0) << "it is as if the task had not ended";
+  EXPECT_TRUE(WaitForRunning(1));
+  used_bytes = 0;
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
 }
 
 TEST_F(AgentTest, ProgramThatDoesNotStartIsReported) {

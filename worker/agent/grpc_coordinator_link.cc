@@ -310,6 +310,24 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
 
 }  // namespace
 
+absl::StatusOr<std::string> JoinOnce(const GrpcCoordinatorLinkOptions& options, const std::string& credential_hash) {
+  const absl::StatusOr<Connection> connection = OpenConnection(options);
+  if (!connection.ok()) return absl::UnavailableError(connection.status().message());
+  grpc::ClientContext context;
+  connection->Prepare(&context);
+  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options.short_call_limit));
+  worker::v1::JoinRequest request;
+  // The credential is what makes this call another one.
+  request.set_request_id(credential_hash);
+  request.set_credential_hash(credential_hash);
+  worker::v1::JoinResponse response;
+  const absl::Status status =
+      FromGrpcStatus(worker::v1::WorkerService::NewStub(connection->channel)->Join(&context, request, &response));
+  if (absl::IsDeadlineExceeded(status)) return absl::UnavailableError(status.message());
+  URSA_RETURN_IF_ERROR(status);
+  return response.worker_id();
+}
+
 std::unique_ptr<CoordinatorLink> NewGrpcCoordinatorLink(GrpcCoordinatorLinkOptions options) {
   return std::make_unique<GrpcCoordinatorLink>(std::move(options));
 }

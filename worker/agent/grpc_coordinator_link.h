@@ -26,6 +26,10 @@ struct GrpcCoordinatorLinkOptions {
   absl::Duration connect_timeout = absl::Seconds(3);
 };
 
+// WorkerService.Join with the one-time token in options.token_file: gives the worker's id. One try. Errors: as Join's;
+// UNAVAILABLE (out of reach, or the address or the token cannot be read yet).
+absl::StatusOr<std::string> JoinOnce(const GrpcCoordinatorLinkOptions& options, const std::string& credential_hash);
+
 // The real link.
 std::unique_ptr<CoordinatorLink> NewGrpcCoordinatorLink(GrpcCoordinatorLinkOptions options);
 

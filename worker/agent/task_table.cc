@@ -119,7 +119,7 @@ void TaskTable::StartMissing(const TaskOrder& order, std::vector<Action>* action
     Start start{key, assignment};
     start.assignment.set_rank(key.rank);
     if (!auxiliary) {
-      process.slot = order.slots(i);
+      process.slot = start.slot = order.slots(i);
       start.assignment.set_device_index(order.slots(i));
     }
     actions->push_back(std::move(start));

@@ -50,7 +50,8 @@ class TaskTable {
 
   struct Start {
     ProcessKey key;
-    worker::v1::TaskAssignment assignment;  // of this process: rank and device_index are set
+    worker::v1::TaskAssignment assignment;       // of this process: rank and device_index are set
+    std::optional<int32_t> slot = std::nullopt;  // that it takes; none: auxiliary
   };
   struct TellStop {
     ProcessKey key;

@@ -31,7 +31,8 @@ using worker::v1::TaskFinished;
 
 constexpr char kUsage[] =
     "ursa-task is started by ursa-worker.\n"
-    "usage: ursa-task --dir DIR --fd N --task ID --rank R --epoch E [--fabric_address IP]\n";
+    "usage: ursa-task --dir DIR --fd N --task ID --rank R --epoch E [--fabric_address IP]\n"
+    "       ursa-task --self_check --dir DIR\n";
 
 std::string ExecutableFolder() {
   char path[PATH_MAX];
@@ -82,7 +83,17 @@ absl::Status Run(int fd, const TaskPaths& paths) {
                                                              : absl::OkStatus();
 }
 
+// Before slots are offered: that this program, with all its libraries, starts here.
+int SelfCheck() {
+  const absl::Status status = KeepMemoryInProcess();
+  if (status.ok()) std::printf("ursa-task starts\n");
+  if (!status.ok()) std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  std::fflush(stdout);
+  ::_exit(status.ok() ? 0 : 1);
+}
+
 int Main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--self_check") == 0) return SelfCheck();
   std::map<std::string, std::string> flags;
   for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
   const auto fd = flags.find("--fd");

@@ -64,6 +64,8 @@ void FakeCoordinator::OnRequest(int64_t stream_id, const ConnectRequest& request
   } else if (request.has_heartbeat()) {
     ++received_.num_heartbeats;
     received_.last_heartbeat.assign(request.heartbeat().tasks().begin(), request.heartbeat().tasks().end());
+  } else if (request.has_slots()) {
+    received_.slots.push_back(request.slots());
   } else if (request.has_events()) {
     OnEvents(stream_id, request.events());
   } else if (request.has_rendezvous()) {

@@ -32,6 +32,7 @@ class FakeCoordinator {
   // What an agent handed over and was kept: each message once.
   struct Received {
     std::vector<worker::v1::Hello> hellos;
+    std::vector<worker::v1::SlotReport> slots;
     int num_refused = 0;  // streams
     int num_heartbeats = 0;
     std::vector<worker::v1::TaskStatus> last_heartbeat;
