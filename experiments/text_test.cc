@@ -94,9 +94,30 @@ TEST(SetFieldTest, Scalars) {
 }
 
 TEST(SetFieldTest, NumbersAreThoseOfTheParser) {
-  for (const std::string literal : {"0", "-0", "7", "-7", "010", "0x10", "0.5", "-0.25", "00.5", "5.", ".5", "1e-05", "1e5",
-                                    "1e400", "5e-324", "1-2", "1e", "1.5f", "9223372036854775807", "9223372036854775808",
-                                    "2147483648", "1 2", "+1", "inf"}) {
+  for (const std::string literal : {"0",
+                                    "-0",
+                                    "7",
+                                    "-7",
+                                    "010",
+                                    "0x10",
+                                    "0.5",
+                                    "-0.25",
+                                    "00.5",
+                                    "5.",
+                                    ".5",
+                                    "1e-05",
+                                    "1e5",
+                                    "1e400",
+                                    "5e-324",
+                                    "1-2",
+                                    "1e",
+                                    "1.5f",
+                                    "9223372036854775807",
+                                    "9223372036854775808",
+                                    "2147483648",
+                                    "1 2",
+                                    "+1",
+                                    "inf"}) {
     for (const std::string field : {"seed", "max_restarts"}) {
       v1::ExperimentSpec parsed;
       v1::ExperimentSpec set;

@@ -70,9 +70,7 @@ records::CounterRecord Counter(const std::string& name, int64_t value) {
   return record;
 }
 
-Mutation PutCounter(const std::string& name, int64_t value) {
-  return std::move(Mutation().Put(Counter(name, value)));
-}
+Mutation PutCounter(const std::string& name, int64_t value) { return std::move(Mutation().Put(Counter(name, value))); }
 
 std::unique_ptr<Commit> Open(RecordStore* records, Commit::Options options = {}) {
   auto commit = Commit::Open(records, std::move(options));

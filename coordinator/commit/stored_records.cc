@@ -65,9 +65,8 @@ std::optional<Mutation> StoredRecords::Next() {
 
 bool StoredRecords::HandOver(Mutation portion) {
   absl::MutexLock lock(&mu_);
-  auto may_go_on = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return portions_.size() < kPortionsMax || is_unwanted_;
-  };
+  auto may_go_on = [this]()
+                       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return portions_.size() < kPortionsMax || is_unwanted_; };
   mu_.Await(absl::Condition(&may_go_on));
   portions_.push_back(std::move(portion));
   return !is_unwanted_;
