@@ -120,11 +120,12 @@ absl::Status Harness::Send(FakeWorker* worker, worker::v1::ConnectRequest messag
   return processed.value_or(absl::InternalError("the message was not processed"));
 }
 
-void Harness::Beat(FakeWorker* worker, const std::string& task, int64_t epoch) {
+void Harness::Beat(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank) {
   worker::v1::ConnectRequest message;
   worker::v1::TaskStatus* status = message.mutable_heartbeat()->add_tasks();
   status->set_task_id(task);
   status->set_epoch(epoch);
+  status->set_rank(rank);
   EXPECT_TRUE(Send(worker, std::move(message)).ok());
 }
 

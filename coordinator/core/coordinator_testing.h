@@ -94,7 +94,7 @@ class Harness {
   void Connect(FakeWorker* worker);
   void Disconnect(FakeWorker* worker);
   // A heartbeat that says that this process lives.
-  void Beat(FakeWorker* worker, const std::string& task, int64_t epoch);
+  void Beat(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank = 0);
   absl::Status Send(FakeWorker* worker, worker::v1::ConnectRequest message);
   // An event of a rank, in a message of its own.
   void Report(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank, worker::v1::TaskEvent event);

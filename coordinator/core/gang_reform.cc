@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/planted_bug.h"
 #include "coordinator/core/failure_policy.h"
 #include "coordinator/core/gangs.h"
 #include "coordinator/core/trials.h"
@@ -36,9 +37,12 @@ bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, bool work
   for (const records::Rank& rank : gang.ranks()) {
     // One that said something at its end failed by itself, or is done: that is for failure_policy.h.
     if (rank.outcome() != Outcome::OUTCOME_UNSPECIFIED) return false;
+    // A rank of the first group has not been heard of: they have not met. One that is started only now would look for
+    // its state with the others, of whom none may be left.
+    if (rank.joining() && rank.epoch() == 0 && !URSA_PLANTED_BUG(reform_before_meeting)) return false;
     has_state |= !rank.gone() && !rank.joining();
   }
-  if (!has_state) return false;
+  if (!has_state && !URSA_PLANTED_BUG(reform_without_state)) return false;
   if (gang.phase() == records::Gang::PHASE_REFORMING) return true;
   if (worker_lost) return trial.moves() < env_.options.moves_max;
   const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial.experiment_id());

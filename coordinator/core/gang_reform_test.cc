@@ -22,7 +22,7 @@ class GangReformTest : public ::testing::Test {
   // A gang of two on the one worker, of which something has been heard.
   std::string Start(const std::string& extra = "") {
     const std::string id = harness_.Submit("bears", 2, extra)->experiment_id();
-    harness_.Beat(&worker_, "t1.1", 1);
+    for (int32_t rank = 0; rank < 2; ++rank) harness_.Beat(&worker_, "t1.1", 1, rank);
     harness_.Checkpoint(&worker_, "t1.1", 1, 5, 0.25);
     return id;
   }
@@ -97,6 +97,17 @@ TEST_F(GangReformTest, WhenNobodyHasTheStateItStartsFromItsCheckpoint) {
   EXPECT_EQ(harness_.Get(id).resumed_from_step(), 5);
 }
 
+// The one that is left may not have started yet: it would look for its state with others, and there are none.
+TEST_F(GangReformTest, BeforeAllHaveBeenHeardOfItStartsAnew) {
+  harness_.Submit("bears", 2);
+  harness_.Beat(&worker_, "t1.1", 1, 0);
+  harness_.Exit(&worker_, "t1.1", 1, 0, 9);
+  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
+  harness_.Exit(&worker_, "t1.1", 1, 1, 9);
+  EXPECT_EQ(RanksOf(worker_), "0@2 1@2");
+  EXPECT_FALSE(worker_.FindOrder("t1.1")->assignment().train().joins());
+}
+
 TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
   const std::string id = Start();
   LostGroup(&worker_, 1, 1, 0);
@@ -119,6 +130,7 @@ TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
   harness_.Advance(absl::Seconds(4), {&one, &two});
   const std::string id = harness_.Submit("bears", 2)->experiment_id();
   harness_.Beat(&one, "t1.1", 1);
+  harness_.Beat(&two, "t1.1", 1, 1);
   ASSERT_EQ(RanksOf(one) + " " + RanksOf(two), "0@1 1@1");
   harness_.Connect(&three);
   harness_.Disconnect(&two);

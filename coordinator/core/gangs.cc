@@ -63,6 +63,7 @@ void Gangs::Start(Tx& tx, const TrialId& id, const GangStart& start) {
     records::Rank* rank = gang->add_ranks();
     rank->set_worker_id(place.worker_id);
     rank->set_slot(place.slot);
+    rank->set_joining(true);
   }
   records::ProgressRecord progress;
   progress.set_experiment_id(id.first);
@@ -121,7 +122,8 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
     ++num_refused_;
     return false;
   }
-  seen_.insert({*id, ProcessEpoch(found->gang(), rank), rank});
+  Hear(tx, *id, rank);
+  found = tx.state().Find<records::TrialRecord>(*id);
   const worker::v1::TaskEvent& event = stamped.event();
   switch (event.event_case()) {
     case worker::v1::TaskEvent::kProgress:
@@ -146,7 +148,6 @@ bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& s
     case worker::v1::TaskEvent::kFinished:
     case worker::v1::TaskEvent::kExited: {
       records::TrialRecord trial = *found;
-      trial.mutable_gang()->set_has_started(true);
       if (event.has_checkpoint()) {
         OnCheckpoint(tx, rank, event.checkpoint(), missing_blobs, &trial);
       } else if (event.has_finished()) {
@@ -182,7 +183,7 @@ void Gangs::OnFinished(int32_t rank, const worker::v1::TaskFinished& finished, r
 void Gangs::OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v1::LostGroup& lost) {
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
   records::Gang* gang = trial.mutable_gang();
-  if (lost.epoch() != gang->epoch() || !IsGoingOn(*gang)) return;
+  if (lost.epoch() != gang->epoch() || !IsGoingOn(*gang) || URSA_PLANTED_BUG(ignore_lost_group)) return;
   const std::string why = absl::StrCat("rank ", rank, ": ", lost.reason());
   if (CanReform(tx, trial, /*worker_lost=*/false)) {
     BeginReform(tx, &trial, rank, why, /*worker_lost=*/false);
@@ -202,10 +203,18 @@ void Gangs::OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& sta
       ProcessEpoch(found->gang(), rank) != status.epoch() || found->gang().ranks(rank).worker_id() != worker_id) {
     return;
   }
-  seen_.insert({*id, status.epoch(), rank});
-  if (found->gang().has_started()) return;  // one that was re-formed has started long ago
-  records::TrialRecord trial = *found;
+  Hear(tx, *id, rank);
+}
+
+void Gangs::Hear(Tx& tx, const TrialId& id, int32_t rank) {
+  const auto& found = *tx.state().Find<records::TrialRecord>(id);
+  seen_.insert({id, ProcessEpoch(found.gang(), rank), rank});
+  // One that was started in the place of another has joined only when it says so.
+  const bool is_first = found.gang().ranks(rank).joining() && found.gang().ranks(rank).epoch() == 0;
+  if (found.gang().has_started() && !is_first) return;
+  records::TrialRecord trial = found;
   trial.mutable_gang()->set_has_started(true);
+  if (is_first) trial.mutable_gang()->mutable_ranks(rank)->set_joining(false);
   tx.Put(std::move(trial));
 }
 

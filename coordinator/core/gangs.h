@@ -90,8 +90,9 @@ class Gangs {
   int64_t num_refused() const { return num_refused_; }
 
  private:
-  // The ranks of this epoch are known to have started.
   void OnAlive(Tx& tx, int64_t worker_id, const worker::v1::TaskStatus& status);
+  // The rank's process is known to have started.
+  void Hear(Tx& tx, const TrialId& id, int32_t rank);
   bool IsUnseen(const TrialId& id, const records::Gang& gang, int32_t rank, int64_t worker_id) const;
   void OnMetrics(Tx& tx, const records::TrialRecord& trial, const worker::v1::MetricPoints& metrics);
   void OnLog(Tx& tx, const TrialId& id, int64_t epoch, int32_t rank, const worker::v1::LogChunk& log);
