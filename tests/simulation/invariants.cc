@@ -166,7 +166,15 @@ void Invariants::OnJob(const JobKey& key, Job job) {
     Fail(absl::StrCat(name, ": a checkpoint is refused although its bytes were brought: ", job.reason));
   }
   if (job.has_gang() && (job.epoch != before.epoch || !before.has_gang())) {
-    IsReformed(before, job) ? CheckReform(name, before, job) : CheckNewGang(name, key, before, job);
+    std::vector<int64_t> process_epochs;
+    for (const Rank& rank : job.ranks) process_epochs.push_back(rank.epoch);
+    if (IsReformed(before, job)) {
+      CheckReform(name, before, job);
+      groups_.OnReform(key, before.epoch, job.epoch, std::move(process_epochs));
+    } else {
+      CheckNewGang(name, key, before, job);
+      groups_.OnGang(key, job.epoch, std::move(process_epochs));
+    }
   }
   NoteGoneRanks(key, before, job);
   CheckCheckpoints(name, key, before, job);
@@ -251,11 +259,20 @@ void Invariants::CheckEnd(const std::string& name, const JobKey& key, const Job&
       completed_.count({key, job.epoch}) == 0) {
     Fail(absl::StrCat(name, ": is complete, but rank 0 of epoch ", job.epoch, " did not say so"));
   }
+  if (job.state == v1::Experiment::STATE_COMPLETED) CheckPoints(name, key, job.latest_step());
   // The end of a gang of one rank may be one write: then the kind of its failure is not seen.
   if (job.state == v1::Experiment::STATE_ERROR && !before.has_lasting_failure && before.ranks.size() > 1 &&
       job.restarts < experiment.max_restarts) {
     Fail(absl::StrCat(name, ": is given up after ", job.restarts, " of ", experiment.max_restarts,
                       " restarts: ", job.reason));
+  }
+}
+
+void Invariants::CheckPoints(const std::string& name, const JobKey& key, int64_t num_steps) {
+  const TrialKey trial{static_cast<uint64_t>(key.first), static_cast<uint32_t>(key.second)};
+  for (int64_t step = 1; step <= num_steps; ++step) {
+    if (HasMetric(MetricKey(trial, "train_loss", static_cast<uint64_t>(step)))) continue;
+    return Fail(absl::StrCat(name, ": is complete, but step ", step, " of ", num_steps, " has no metric point"));
   }
 }
 

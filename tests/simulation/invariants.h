@@ -15,6 +15,7 @@
 
 #include "absl/time/time.h"
 #include "storage/kv_store.h"
+#include "tests/simulation/group_ledger.h"
 #include "tests/simulation/jobs.h"
 #include "tests/simulation/world.h"
 
@@ -34,13 +35,14 @@ struct DurableWorker {
 //     older one are gone, or keeps those that are not; epochs, restarts and checkpoints never go back
 //   - a checkpoint counts only if a rank of the present epoch made it, and its bytes are stored
 //   - bytes stay for a while after somebody was told that they are stored: there is time to name them
-//   - a job is complete only if rank 0 of its present epoch said so
+//   - a job is complete only if rank 0 of its present epoch said so, and every step of it has its metric point
+//   - groups of ranks: see group_ledger.h
 //   - the audit log has no gap and its hashes are chained up to the head
 // The first that does not hold fails the world. Borrows the world.
 class Invariants {
  public:
   // `garbage_age`: for so long stays what somebody was told is stored.
-  Invariants(World* world, absl::Duration garbage_age) : world_(*world), garbage_age_(garbage_age) {}
+  Invariants(World* world, absl::Duration garbage_age) : world_(*world), garbage_age_(garbage_age), groups_(world) {}
   // Called when a worker has become lost, and when it has been set aside, durably.
   using OnWorker = std::function<void(int64_t worker_id)>;
   void SetOnWorker(OnWorker on_lost, OnWorker on_set_aside) {
@@ -53,6 +55,8 @@ class Invariants {
 
   // A batch has become durable.
   void OnDurable(const WriteBatch& batch);
+
+  GroupLedger& groups() { return groups_; }
 
   // Somebody is told that the blob is stored.
   void OnBlobTold(const std::string& hash);
@@ -105,6 +109,7 @@ class Invariants {
   void CheckPlace(const std::string& name, const Rank& rank);
   void CheckNewGang(const std::string& name, const JobKey& key, const Job& before, const Job& job);
   void CheckCheckpoints(const std::string& name, const JobKey& key, const Job& before, const Job& job);
+  void CheckPoints(const std::string& name, const JobKey& key, int64_t num_steps);
   void CheckEnd(const std::string& name, const JobKey& key, const Job& before, const Job& job);
   void OnWorkerRecord(std::string_view id, std::string_view bytes);
   void OnProgress(std::string_view id, std::string_view bytes);
@@ -113,6 +118,7 @@ class Invariants {
 
   World& world_;
   const absl::Duration garbage_age_;
+  GroupLedger groups_;
   OnWorker on_lost_;
   OnWorker on_set_aside_;
   Runs runs_;

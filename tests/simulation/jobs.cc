@@ -21,11 +21,12 @@ void AddGang(const records::Gang& gang, Reading* reading) {
   Job& job = reading->job->second;
   for (const records::Rank& rank : gang.ranks()) {
     const int64_t epoch = rank.epoch() != 0 ? rank.epoch() : gang.epoch();
-    job.ranks.push_back({{rank.worker_id(), rank.slot()}, epoch, rank.gone(), rank.outcome()});
+    job.ranks.push_back({{rank.worker_id(), rank.slot()}, epoch, rank.gone(), rank.joining(), rank.outcome()});
     if (!rank.gone()) reading->places.push_back(job.ranks.back().place);
     job.has_lasting_failure |= IsLasting(rank);
   }
   job.is_ending = gang.phase() == records::Gang::PHASE_ENDING;
+  job.has_group = gang.phase() == records::Gang::PHASE_RUNNING || gang.phase() == records::Gang::PHASE_STOPPING;
   job.from_model_blob = gang.model_blob();
   job.from_optimizer_blob = gang.optimizer_blob();
   AddBlob(job.from_model_blob, &reading->blobs);

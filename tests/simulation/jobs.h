@@ -37,6 +37,7 @@ struct Rank {
   Place place;
   int64_t epoch = 0;  // of its process: older than the gang's where that was re-formed
   bool gone = false;
+  bool joining = false;  // it has yet to get the state of the others
   worker::v1::TaskFinished::Outcome outcome = worker::v1::TaskFinished::OUTCOME_UNSPECIFIED;
 };
 
@@ -61,6 +62,7 @@ struct Job {
   // Of its gang; no ranks: none.
   std::vector<Rank> ranks;
   bool is_ending = false;            // the gang is no longer wanted
+  bool has_group = false;            // the gang steps, or stops, as far as is known
   bool has_lasting_failure = false;  // a rank said that it would fail again
   std::string from_model_blob;
   std::string from_optimizer_blob;

@@ -1,15 +1,16 @@
 // Would the simulation find a bug if there were one? Bugs are planted, one at a time; it has to find each.
-// URSA_MUTATIONS says which: "all", or a name; without it five, other ones each day.
+// URSA_MUTATIONS says which: "all", or names with commas between; without it five, other ones each day.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "tests/simulation/planted_bugs.h"
 
@@ -22,15 +23,15 @@ constexpr int64_t kBugsPerDay = 5;
 std::vector<PlantedBug> Chosen() {
   const std::vector<PlantedBug>& all = AllPlantedBugs();
   const char* asked = std::getenv("URSA_MUTATIONS");
-  const std::string name = asked == nullptr ? "" : asked;
-  if (name == "all") return all;
+  const std::string names = asked == nullptr ? "" : asked;
+  if (names == "all") return all;
   std::vector<PlantedBug> chosen;
-  if (!name.empty()) {
-    std::copy_if(all.begin(), all.end(), std::back_inserter(chosen),
-                 [&name](const PlantedBug& bug) { return name == bug.name; });
-    EXPECT_FALSE(chosen.empty()) << "URSA_MUTATIONS: there is no bug \"" << name << "\"";
-    return chosen;
+  for (const std::string_view name : absl::StrSplit(names, ',', absl::SkipEmpty())) {
+    const auto found = std::find_if(all.begin(), all.end(), [name](const PlantedBug& bug) { return name == bug.name; });
+    EXPECT_TRUE(found != all.end()) << "URSA_MUTATIONS: there is no bug \"" << name << "\"";
+    if (found != all.end()) chosen.push_back(*found);
   }
+  if (!names.empty()) return chosen;
   const auto size = static_cast<int64_t>(all.size());
   const int64_t day = absl::ToInt64Hours(absl::Now() - absl::UnixEpoch()) / 24;
   std::printf("bugs of day %lld, %lld of %lld; all: --test_env=URSA_MUTATIONS=all\n", static_cast<long long>(day),

@@ -25,7 +25,13 @@ void Promises::OnHeard(const StreamName& stream, const ConnectRequest& message) 
     const auto job = ParseJob(stamped.task_id());
     if (!job) continue;
     const TaskEvent& event = stamped.event();
-    Effect effect{*job, stamped.epoch(), stamped.rank(), event.event_case(), event.checkpoint().step(), ""};
+    Effect effect{*job,
+                  stamped.epoch(),
+                  stamped.rank(),
+                  event.event_case(),
+                  event.checkpoint().step(),
+                  event.lost_group().epoch(),
+                  ""};
     if (event.has_metrics() && event.metrics().points_size() > 0) {
       const auto& point = event.metrics().points(event.metrics().points_size() - 1);
       effect.metric_key = MetricKey({static_cast<uint64_t>(job->first), static_cast<uint32_t>(job->second)},
@@ -87,6 +93,12 @@ void Promises::CheckEffect(const Effect& effect) {
   }
   if (effect.kind == TaskEvent::kFinished && rank.outcome == worker::v1::TaskFinished::OUTCOME_UNSPECIFIED) {
     invariants_.Fail(absl::StrCat(subject, "its outcome is acknowledged, but not durable"));
+  }
+  if (effect.kind == TaskEvent::kLostGroup && job->epoch == effect.group_epoch && job->has_group) {
+    invariants_.Fail(absl::StrCat(subject, "that it has lost its group is acknowledged, but not durable"));
+  }
+  if (effect.kind == TaskEvent::kJoinedGroup && rank.joining) {
+    invariants_.Fail(absl::StrCat(subject, "that it has joined its group is acknowledged, but not durable"));
   }
   if (effect.kind == TaskEvent::kMetrics && !effect.metric_key.empty() && !invariants_.HasMetric(effect.metric_key)) {
     invariants_.Fail(absl::StrCat(subject, "a metric point is acknowledged, but not durable"));

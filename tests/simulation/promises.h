@@ -63,8 +63,9 @@ class Promises {
     int64_t epoch = 0;
     int32_t rank = 0;
     worker::v1::TaskEvent::EventCase kind = worker::v1::TaskEvent::EVENT_NOT_SET;
-    int64_t step = 0;        // of a checkpoint
-    std::string metric_key;  // of a point
+    int64_t step = 0;         // of a checkpoint
+    int64_t group_epoch = 0;  // of a group that is lost
+    std::string metric_key;   // of a point
   };
   struct Agent {
     int64_t incarnation = 0;

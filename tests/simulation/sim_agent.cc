@@ -189,6 +189,12 @@ void SimAgent::Do(TaskTable::TellStop action) {
   }
 }
 
+void SimAgent::Do(TaskTable::Reform action) {
+  for (auto& [id, process] : processes_) {
+    if (process.key == action.key && process.task != nullptr) process.task->OnReform(action.epoch);
+  }
+}
+
 void SimAgent::Do(TaskTable::Kill action) {
   std::vector<int64_t> ids;
   for (const auto& [id, process] : processes_) {

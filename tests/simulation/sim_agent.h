@@ -112,9 +112,7 @@ class SimAgent : public AgentEnd {
   void Die();
   void Do(TaskTable::Start action);
   void Do(TaskTable::TellStop action);
-  // A simulated rank that has lost its group cannot form it anew: it fails, as one does whose collective cannot be
-  // left.
-  void Do(TaskTable::Reform) {}
+  void Do(TaskTable::Reform action);
   void Do(TaskTable::Kill action);
   void Do(TaskTable::Refuse) {}  // never given out by AgentState
   void Do(OpenStream action);

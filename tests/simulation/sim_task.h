@@ -19,6 +19,8 @@ class SimTask {
   virtual void Start() = 0;
   // It is told to stop.
   virtual void OnStop() {}
+  // The group of that epoch is the newest one.
+  virtual void OnReform(int64_t) {}
   // It has died, or its agent has: nothing of it runs any more.
   virtual void OnDeath() {}
 };

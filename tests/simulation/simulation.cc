@@ -48,6 +48,7 @@ Draw DrawCluster(World* world, const SimulationOptions& options) {
   draw.network.late_share = world->Chance(0.5) ? 0.01 : 0;
   draw.network.call_loss = world->Chance(0.7) ? 0.1 : 0;
   draw.fabric.fault_share = world->Chance(0.7) ? 0.01 : 0;
+  draw.fabric.break_share = world->Chance(0.5) ? 0.01 : 0;
   draw.fabric.hang_share = world->Chance(0.3) ? 0.1 : 0;
   draw.fabric.ignored_stop_share = world->Chance(0.3) ? 0.2 : 0;
   return draw;
@@ -86,7 +87,7 @@ class Simulation {
         network_(&world_, draw_.network),
         disk_(&world_, [this](const WriteBatch& batch) { invariants_.OnDurable(batch); }),
         coordinator_(&world_, &network_, &disk_, &promises_, draw_.coordinator),
-        fabric_(&world_, draw_.fabric),
+        fabric_(&world_, &invariants_, draw_.fabric),
         cluster_{&world_, &network_, &coordinator_, &invariants_, &fabric_},
         workload_(cluster_, &promises_, draw_.workload),
         faults_(cluster_, &disk_, &agents_, &workload_) {

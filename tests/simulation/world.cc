@@ -33,6 +33,7 @@ constexpr std::array<const char*, static_cast<size_t>(Fault::kCount)> kFaultName
     "worker clocks skewed",
     "ranks failed",
     "ranks hung",
+    "groups broken",
     "stops ignored",
     "starts failed",
     "blobs evicted",

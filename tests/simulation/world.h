@@ -32,6 +32,7 @@ enum class Fault {
   kClockSkewed,      // of one worker
   kTaskFailed,       // a rank that crashes, is out of memory, or reports a failure
   kTaskHung,
+  kGroupBroken,  // ranks lose each other, and none of them dies
   kStopIgnored,
   kStartFailed,
   kBlobEvicted,  // from a worker's cache
