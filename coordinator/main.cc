@@ -226,7 +226,8 @@ absl::StatusOr<Stores> OpenStores(const Flags& flags) {
 void TickUntilSignal(const sigset_t& end_signals, Coordinator* coordinator, Executor* blob_executor) {
   BlobStore* const blobs = coordinator->env().blobs;
   const absl::Duration upload_age_max = coordinator->env().options.upload_age_max;
-  absl::Time next_sweep = absl::Now();
+  Clock* const clock = Clock::Real();
+  absl::Time next_sweep = clock->Now();
   const timespec interval = absl::ToTimespec(kTickInterval);
   while (true) {
     const int signal = sigtimedwait(&end_signals, nullptr, &interval);
@@ -235,10 +236,10 @@ void TickUntilSignal(const sigset_t& end_signals, Coordinator* coordinator, Exec
       return;
     }
     coordinator->Tick();
-    if (absl::Now() < next_sweep) continue;
-    next_sweep = absl::Now() + kUploadSweepInterval;
-    blob_executor->Run([blobs, upload_age_max] {
-      const auto dropped = blobs->DropUploadsOlderThan(absl::Now() - upload_age_max);
+    if (clock->Now() < next_sweep) continue;
+    next_sweep = clock->Now() + kUploadSweepInterval;
+    blob_executor->Run([blobs, clock, upload_age_max] {
+      const auto dropped = blobs->DropUploadsOlderThan(clock->Now() - upload_age_max);
       if (!dropped.ok()) URSA_LOG(WARNING) << "unfinished uploads: cannot be dropped: " << dropped.status();
     });
   }

@@ -122,25 +122,25 @@ class MemoryKvStore::Load : public SortedLoad {
   bool committed_ = false;
 };
 
-MemoryKvStore::MemoryKvStore() : current_(std::make_shared<Map>()) {}
+MemoryKvStore::MemoryKvStore() : current_(std::make_shared<Shared>()) {}
 
 MemoryKvStore::~MemoryKvStore() = default;
 
 std::shared_ptr<const Map> MemoryKvStore::View() const {
   absl::MutexLock lock(&mu_);
-  current_is_shared_ = true;
-  return current_;
+  current_->num_views.fetch_add(1, std::memory_order_relaxed);
+  return {&current_->map, [shared = current_](const Map*) { shared->num_views.fetch_sub(1, std::memory_order_release); }};
 }
 
 absl::StatusOr<std::optional<std::string>> MemoryKvStore::Get(std::string_view key) const {
   absl::MutexLock lock(&mu_);
-  return Find(*current_, key);
+  return Find(current_->map, key);
 }
 
 absl::StatusOr<std::vector<std::optional<std::string>>> MemoryKvStore::MultiGet(
     const std::vector<std::string>& keys) const {
   absl::MutexLock lock(&mu_);
-  return FindAll(*current_, keys);
+  return FindAll(current_->map, keys);
 }
 
 std::unique_ptr<KvIterator> MemoryKvStore::NewIterator(const KeyRange& range) const {
@@ -149,7 +149,7 @@ std::unique_ptr<KvIterator> MemoryKvStore::NewIterator(const KeyRange& range) co
 
 absl::StatusOr<std::optional<std::string>> MemoryKvStore::LastKey(const KeyRange& range) const {
   absl::MutexLock lock(&mu_);
-  return FindLastKey(*current_, range);
+  return FindLastKey(current_->map, range);
 }
 
 std::unique_ptr<KvReader> MemoryKvStore::Snapshot() const { return std::make_unique<MapView>(View()); }
@@ -163,9 +163,12 @@ absl::Status MemoryKvStore::CheckFaults() {
 }
 
 Map* MemoryKvStore::MutableCurrent() {
-  if (current_is_shared_) current_ = std::make_shared<Map>(*current_);
-  current_is_shared_ = false;
-  return current_.get();
+  if (current_->num_views.load(std::memory_order_acquire) > 0) {
+    auto copy = std::make_shared<Shared>();
+    copy->map = current_->map;
+    current_ = std::move(copy);
+  }
+  return &current_->map;
 }
 
 absl::Status MemoryKvStore::Write(const WriteBatch& batch, Durability durability) {
@@ -206,8 +209,8 @@ void MemoryKvStore::Crash(size_t num_kept) {
     ApplyTo(&synced_, entry.batch);
   }
   unsynced_.clear();
-  current_ = std::make_shared<Map>(synced_);
-  current_is_shared_ = false;
+  current_ = std::make_shared<Shared>();
+  current_->map = synced_;
 }
 
 void MemoryKvStore::FailNthWrite(int64_t n, absl::Status status) {

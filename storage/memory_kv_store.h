@@ -2,6 +2,7 @@
 #ifndef URSA_STORAGE_MEMORY_KV_STORE_H_
 #define URSA_STORAGE_MEMORY_KV_STORE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -20,8 +21,8 @@
 
 namespace ursa {
 
-// For tests and simulation: deterministic, no threads of its own. Views are copy-on-write maps: the first write
-// after a snapshot or an iterator was made copies the map (not the values), so this is for small stores. Thread-safe.
+// For tests and simulation: deterministic, no threads of its own. Views are copy-on-write maps: a write while there
+// are snapshots or iterators copies the map (not the values), so this is for small stores. Thread-safe.
 // Snapshots, iterators and loads keep their view after Crash().
 class MemoryKvStore : public KvStore {
  public:
@@ -60,15 +61,20 @@ class MemoryKvStore : public KvStore {
     bool durable;  // a bulk load: survives a crash although older buffered writes may not
   };
 
+  // A map that does not change while it has views.
+  struct Shared {
+    Map map;
+    std::atomic<int64_t> num_views = 0;
+  };
+
   absl::Status CommitLoad(WriteBatch batch);
   absl::Status CheckFaults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::shared_ptr<const Map> View() const;
-  // The current map, copied first if a view may share it.
+  // The current map, copied first if views share it.
   Map* MutableCurrent() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;
-  std::shared_ptr<Map> current_ ABSL_GUARDED_BY(mu_);
-  mutable bool current_is_shared_ ABSL_GUARDED_BY(mu_) = false;
+  std::shared_ptr<Shared> current_ ABSL_GUARDED_BY(mu_);
   Map synced_ ABSL_GUARDED_BY(mu_);                   // what a power failure leaves, without `unsynced_`
   std::vector<Entry> unsynced_ ABSL_GUARDED_BY(mu_);  // since the last synced write, in order
   int64_t writes_until_failure_ ABSL_GUARDED_BY(mu_) = 0;

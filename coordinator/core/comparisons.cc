@@ -133,6 +133,7 @@ void Evaluations::AdvanceComparison(int64_t id) {
 
   if (missing_ids.is_delayed) return;
   Tx tx(env_.commit);
+  if (IsPutOff(tx, true, id, computed.status())) return;
   if (!computed.ok()) return FailComparison(tx, id, computed.status());
   record.set_num_known(num_known);
   if (incomplete != nullptr) {

@@ -243,6 +243,7 @@ void Coordinator::Tick() {
   doctor_.Tick(tx);
   scheduler_.Tick(tx);
   rendezvous_.Tick(tx);
+  evaluations_.Tick(tx);
   predictions_.Tick(tx);
   janitor_.Tick(tx);
   log_janitor_.Tick(tx);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -18,6 +19,7 @@ namespace ursa {
 namespace {
 
 constexpr int kReportEntriesMax = 100'000;
+constexpr absl::Duration kPutOffTime = absl::Seconds(5);
 
 }  // namespace
 
@@ -101,6 +103,20 @@ void Evaluations::ScheduleAdvance(Tx& tx, bool is_comparison, int64_t id) {
   });
 }
 
+bool Evaluations::IsPutOff(Tx& tx, bool is_comparison, int64_t id, const absl::Status& status) {
+  if (!absl::IsUnknown(status) && !absl::IsResourceExhausted(status) && !absl::IsUnavailable(status)) return false;
+  URSA_LOG(WARNING) << (is_comparison ? "comparison=c" : "evaluation=v") << id << " is tried again in "
+                    << absl::FormatDuration(kPutOffTime) << ": " << status;
+  if (put_off_.empty()) resume_at_ = env_.clock->Now() + kPutOffTime;
+  put_off_.emplace_back(is_comparison, id);
+  return true;
+}
+
+void Evaluations::Tick(Tx& tx) {
+  if (put_off_.empty() || env_.clock->Now() < resume_at_) return;
+  for (const auto& [is_comparison, id] : std::exchange(put_off_, {})) ScheduleAdvance(tx, is_comparison, id);
+}
+
 absl::Status Evaluations::StoreIds(const std::vector<std::string>& ids, std::function<void()> again,
                                    IdList* list) const {
   worker::v1::ExampleIds message;
@@ -176,6 +192,7 @@ void Evaluations::AdvanceEvaluation(int64_t id) {
 
   if (missing_ids.is_delayed) return;
   Tx tx(env_.commit);
+  if (IsPutOff(tx, false, id, computed.status())) return;
   if (!computed.ok()) return FailEvaluation(tx, id, computed.status());
   v1::Evaluation* evaluation = record.mutable_evaluation();
   if (num_missing > 0) {

@@ -6,10 +6,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "coordinator/core/aux_tasks.h"
 #include "coordinator/core/blob_janitor.h"
 #include "coordinator/core/environment.h"
@@ -26,6 +28,7 @@ namespace ursa {
 //              ^---------------------------'   `---4--> ERROR
 //   1 the ledger lacks predictions of a model: an auxiliary task makes them   2 it has made them
 //   3 nothing is missing: the join is computed over one snapshot, off the lock   4 the task or the join failed
+// Where the disk fails them they are tried again after a while.
 //
 // Advance() does the next step whatever has happened before, so a restart just calls it again. Ledger, manifest and
 // arithmetic belong to the executor; methods with a transaction are guarded by the coordinator's lock.
@@ -45,6 +48,8 @@ class Evaluations {
 
   // Takes up those that had no task when the last coordinator ended.
   void Restore(Tx& tx);
+  // Takes up those that the disk stopped.
+  void Tick(Tx& tx);
 
  private:
   struct Plan {
@@ -60,6 +65,8 @@ class Evaluations {
   void ScheduleAdvance(Tx& tx, bool is_comparison, int64_t id);
   void AdvanceEvaluation(int64_t id);
   void AdvanceComparison(int64_t id);
+  // If the disk is the cause, which says nothing of the work, it is taken up again later; otherwise false.
+  bool IsPutOff(Tx& tx, bool is_comparison, int64_t id, const absl::Status& status);
   // A list of examples that a task is to predict, as a blob; kept until a task refers to it.
   struct IdList {
     std::string hash;
@@ -77,6 +84,8 @@ class Evaluations {
   const Environment& env_;
   AuxTasks& aux_tasks_;
   BlobJanitor& janitor_;
+  std::vector<std::pair<bool, int64_t>> put_off_;  // (is a comparison, id)
+  absl::Time resume_at_;                           // those that are put off, if any
 };
 
 // A model version as tasks need it.

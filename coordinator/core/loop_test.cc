@@ -253,6 +253,17 @@ TEST_F(LoopTest, AnEvaluationThatLostItsTaskStartsAnotherForTheRest) {
   EXPECT_EQ(GetEvaluation(name).state(), v1::Evaluation::STATE_COMPLETED);
 }
 
+TEST_F(LoopTest, AnEvaluationThatTheDiskStoppedIsTakenUpAgain) {
+  harness_.MakeDataset(&worker_, "bears");
+  MakeVersion("w1");
+  harness_.store().FailNthWrite(2, absl::UnknownError("disk: input/output error"));  // of the list for its task
+  const std::string name = Evaluate("models/bears/versions/1")->name();
+  EXPECT_EQ(GetEvaluation(name).state(), v1::Evaluation::STATE_RUNNING);
+  harness_.Advance(absl::Seconds(6), {&worker_});
+  Predict(EvaluateOrder(), 20);
+  EXPECT_EQ(GetEvaluation(name).state(), v1::Evaluation::STATE_COMPLETED);
+}
+
 TEST_F(LoopTest, PromotionNeedsEvidence) {
   harness_.MakeDataset(&worker_, "bears", 200);
   MakeVersion("w1");

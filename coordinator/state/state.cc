@@ -444,26 +444,40 @@ const records::AuditHeadRecord& State::audit_head() const {
 
 namespace {
 
-template <typename Record>
-void ExportTable(const State& state, std::ostream* out) {
-  for (const auto& [key, record] : state.All<Record>()) {
+std::string Export(const google::protobuf::Message& record, bool readable) {
+  std::string out;
+  if (readable) {
     google::protobuf::TextFormat::Printer printer;
     printer.SetSingleLineMode(true);
-    std::string text;
-    printer.PrintToString(record, &text);
-    *out << EntityTraits<Record>::kTable << " " << RecordId(key) << ": " << text << "\n";
+    printer.PrintToString(record, &out);
+    return out;
+  }
+  google::protobuf::io::StringOutputStream stream(&out);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);  // maps
+  record.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return out;
+}
+
+template <typename Record>
+void ExportTable(const State& state, bool readable, std::ostream* out) {
+  for (const auto& [key, record] : state.All<Record>()) {
+    *out << EntityTraits<Record>::kTable << " " << RecordId(key) << ": " << Export(record, readable) << "\n";
   }
 }
 template <typename... Records>
 struct Exporter {
-  static void Export(const State& state, std::ostream* out) { (ExportTable<Records>(state, out), ...); }
+  static void Export(const State& state, bool readable, std::ostream* out) {
+    (ExportTable<Records>(state, readable, out), ...);
+  }
 };
 
 }  // namespace
 
-std::string State::DebugExport() const {
+std::string State::DebugExport(bool readable) const {
   std::ostringstream out;
-  AllEntities<Exporter>::Export(*this, &out);
+  AllEntities<Exporter>::Export(*this, readable, &out);
   for (const TrialId& id : waiting_trials_) out << "waiting " << TaskName(id) << "\n";
   for (const TrialId& id : gangs_) out << "gang " << TaskName(id) << "\n";
   for (const int64_t id : waiting_aux_) out << "waiting a" << id << "\n";

@@ -126,8 +126,9 @@ class State {
   const std::set<int64_t>& EvaluationsOf(const std::string& model_version) const;
   const records::AuditHeadRecord& audit_head() const;
 
-  // Everything, as text in a fixed order: entities, then indexes. Equal states have equal exports.
-  std::string DebugExport() const;
+  // Everything in a fixed order: entities, then indexes. Equal states have equal exports. With `readable` false the
+  // entities are as protobuf's wire format has them, which takes a fraction of the time.
+  std::string DebugExport(bool readable = true) const;
 
  private:
   template <typename... Records>

@@ -22,8 +22,8 @@ class Campaign {
   const std::vector<std::string>& failures() const { return failures_; }
   uint64_t last_trace_hash() const { return last_trace_hash_; }
   int64_t num_faults() const;
-  absl::Duration real_time() const { return real_time_; }
-  // Totals: runs, virtual and real time, faults by kind, and the failures.
+  absl::Duration cpu_time() const { return cpu_time_; }
+  // Totals: runs, virtual time and that of the core, faults by kind, and the failures.
   std::string Report() const;
 
  private:
@@ -35,7 +35,7 @@ class Campaign {
   int64_t num_jobs_ = 0;
   int64_t num_compared_ = 0;
   absl::Duration virtual_time_;
-  absl::Duration real_time_;
+  absl::Duration cpu_time_;
   FaultCounts faults_ = {};
 };
 

@@ -113,7 +113,13 @@ void Group::End(worker::v1::TaskFinished::Outcome outcome) {
   is_over_ = true;
   const std::map<int64_t, GroupMember*> members = members_;
   for (const auto& [rank, member] : members) {
-    if (members_.count(rank) > 0) member->OnGroupEnd(outcome);
+    if (members_.count(rank) == 0) continue;
+    if (world_.Chance(fabric_.options().fault_share)) {  // before it could say how its work ended
+      world_.Count(Fault::kTaskFailed);
+      member->OnFault(RankFault::kKilled);
+    } else {
+      member->OnGroupEnd(outcome);
+    }
   }
 }
 

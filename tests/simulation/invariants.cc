@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/digest.h"
 #include "base/log.h"
@@ -397,7 +398,8 @@ std::string FirstDifference(const std::string& a, const std::string& b) {
     begin = begin == std::string::npos ? 0 : begin + 1;
     return text.substr(begin, text.find('\n', position) - begin);
   };
-  return absl::StrCat("one has\n  ", line(a, in_a), "\nthe other\n  ", line(b, in_b));
+  return absl::StrCat("one has\n  ", absl::Utf8SafeCHexEscape(line(a, in_a)), "\nthe other\n  ",
+                      absl::Utf8SafeCHexEscape(line(b, in_b)));
 }
 
 }  // namespace ursa::sim

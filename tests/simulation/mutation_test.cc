@@ -26,8 +26,9 @@ std::vector<PlantedBug> Chosen() {
   const std::string names = asked == nullptr ? "" : asked;
   if (names == "all") return all;
   std::vector<PlantedBug> chosen;
-  for (const std::string_view name : absl::StrSplit(names, ',', absl::SkipEmpty())) {
-    const auto found = std::find_if(all.begin(), all.end(), [name](const PlantedBug& bug) { return name == bug.name; });
+  const std::vector<std::string> names_asked = absl::StrSplit(names, ',', absl::SkipEmpty());
+  for (const std::string& name : names_asked) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const PlantedBug& bug) { return name == bug.name; });
     EXPECT_TRUE(found != all.end()) << "URSA_MUTATIONS: there is no bug \"" << name << "\"";
     if (found != all.end()) chosen.push_back(*found);
   }

@@ -29,6 +29,7 @@ void SimAgent::Boot() {
   if (is_up()) return;
   ++incarnation_;
   world_.Trace("agent starts", host_, incarnation_);
+  clock_.Jump(std::exchange(clock_jump_, absl::ZeroDuration()));
   worker::v1::Hello hello = options_.hello;
   hello.set_worker_id(worker_id_);
   hello.set_incarnation(absl::StrCat("host ", host_, " life ", incarnation_));
@@ -89,7 +90,8 @@ void SimAgent::Pause(absl::Duration time) {
 
 void SimAgent::Skew(double rate, absl::Duration jump) {
   world_.Count(Fault::kClockSkewed);
-  clock_.Skew(rate, jump);
+  clock_.SetRate(rate);
+  clock_jump_ += jump;
   if (is_up()) ScheduleTurn(world_.now());
 }
 

@@ -60,6 +60,7 @@ class SimAgent : public AgentEnd {
   // A signal asks the agent to end; it starts again `downtime` after it has.
   void Shutdown(absl::Duration downtime);
   void Pause(absl::Duration time);
+  // From now on its clock runs at that rate; its next life begins `jump` later by it, or earlier.
   void Skew(double rate, absl::Duration jump);
   // Kills one of its processes; false if there is none.
   bool KillTask();
@@ -141,6 +142,7 @@ class SimAgent : public AgentEnd {
   const int64_t host_;
   const Options options_;
   MachineClock clock_;
+  absl::Duration clock_jump_;  // at the next start
   bool start_failures_ = true;
 
   // The disk.

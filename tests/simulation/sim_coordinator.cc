@@ -31,7 +31,7 @@ SimCoordinator::~SimCoordinator() = default;
 void SimCoordinator::Start() {
   URSA_CHECK(process_ == nullptr);
   ++incarnation_;
-  clock_.Skew(1, std::exchange(clock_jump_, absl::ZeroDuration()));
+  clock_.Jump(std::exchange(clock_jump_, absl::ZeroDuration()));
   world_.Trace("coordinator starts", incarnation_);
   auto process = std::make_unique<Process>(this);
   const auto start = [&]() -> absl::Status {
@@ -222,7 +222,7 @@ bool SimCoordinator::is_quiet() const {
 
 std::string SimCoordinator::ExportState() {
   const Tx tx(process_->commit.get());
-  return tx.state().DebugExport();
+  return tx.state().DebugExport(options_.readable_states);
 }
 
 void SimCoordinator::CompareStates(const std::string& live, const std::string& stored) {
@@ -235,7 +235,7 @@ void SimCoordinator::CompareStates(const std::string& live, const std::string& s
 void SimCoordinator::CheckRecords() {
   auto reread = Commit::Open(&process_->records, Commit::Options());
   if (!reread.ok()) return world_.Fail(absl::StrCat("the records cannot be read: ", reread.status().ToString()));
-  CompareStates(ExportState(), Tx(reread->get()).state().DebugExport());
+  CompareStates(ExportState(), Tx(reread->get()).state().DebugExport(options_.readable_states));
 }
 
 }  // namespace ursa::sim

@@ -35,6 +35,7 @@ class SimCoordinator : public CoordinatorEnd {
     absl::Duration sync_least = absl::Microseconds(100);
     absl::Duration sync_most = absl::Milliseconds(5);
     absl::Duration work_most = absl::Milliseconds(5);  // until the executor gets to a function
+    bool readable_states = false;                      // where the records give another state than lived
   };
 
   SimCoordinator(World* world, Network* network, Disk* disk, Promises* promises, const Options& options);

@@ -41,6 +41,7 @@ Draw DrawCluster(World* world, const SimulationOptions& options) {
       draw.num_workers < kManyWorkers ? world->Between(absl::Milliseconds(300), absl::Seconds(1)) : absl::Seconds(1);
   coordinator.leaving_time = world->Between(absl::Seconds(2), absl::Seconds(20));
   coordinator.finish_time = world->Between(absl::Seconds(2), absl::Seconds(20));
+  draw.coordinator.readable_states = options.print_from.has_value();
   draw.workload.num_jobs = static_cast<int>(world->Between(4, 14)) * (draw.num_workers < kManyWorkers ? 1 : 3);
   draw.workload.submit_within = draw.fault_time * 0.8;
   draw.fabric.bit_equal = world->Chance(0.5);

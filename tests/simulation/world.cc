@@ -146,10 +146,10 @@ bool MachineClock::AwaitWithDeadline(absl::Mutex*, const absl::Condition&, absl:
   return false;
 }
 
-void MachineClock::Skew(double rate, absl::Duration jump) {
+void MachineClock::SetRate(double rate) {
   const absl::Time now = Now();
   base_ = world_.now();
-  offset_ = now - base_ + jump;
+  offset_ = now - base_;
   rate_ = rate;
 }
 

@@ -145,8 +145,10 @@ class MachineClock : public Clock {
   void SleepUntil(absl::Time wakeup_time) override;
   bool AwaitWithDeadline(absl::Mutex* mu, const absl::Condition& condition, absl::Time deadline) override;
 
-  // From now on it runs at `rate` of true time, and jumps by `jump`.
-  void Skew(double rate, absl::Duration jump);
+  // From now on it runs at `rate` of true time.
+  void SetRate(double rate);
+  // Between two processes alone: each carries on the wall's time of its start by itself.
+  void Jump(absl::Duration jump) { offset_ += jump; }
   absl::Time FromWorld(absl::Time time) const {
     return rate_ == 1 ? time + offset_ : time + offset_ + (time - base_) * (rate_ - 1);
   }
