@@ -1,8 +1,15 @@
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "base/clock.h"
@@ -114,6 +121,56 @@ TEST(FileTest, WritesAtomicallyWithModeAndReadsBack) {
   struct stat info;
   ASSERT_EQ(::stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
+}
+
+// Files in a folder, by name.
+std::set<std::string> FilesIn(const std::string& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.insert(entry.path().filename());
+  return names;
+}
+
+TEST(FileTest, WhatKilledWritersLeftIsSwept) {
+  const std::string folder = testing::TempDir() + "/swept";
+  std::filesystem::create_directory(folder);
+  const std::string path = folder + "/token";
+  const std::string left = "token.new.0123456789abcdef", held = "token.new.fedcba9876543210";
+  const std::set<std::string> others = {"token.new.0123456789abcdex", "token.new.0123", "other.new.0123456789abcdef",
+                                        "token.new"};
+  for (const std::string& name : others) std::ofstream(folder + "/" + name) << "kept";
+  std::ofstream(folder + "/" + left) << "half";
+  std::ofstream(folder + "/" + held) << "being written";
+  // By its lock, which ends with whoever writes it.
+  const int writer = open((folder + "/" + held).c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_EQ(flock(writer, LOCK_EX), 0);
+  ASSERT_TRUE(WriteFileAtomically(path, "new", 0600).ok());
+  std::set<std::string> expected = others;
+  expected.insert({"token", held});
+  EXPECT_EQ(FilesIn(folder), expected);
+  close(writer);
+  ASSERT_TRUE(WriteFileAtomically(path, "newer", 0600).ok());
+  expected.erase(held);
+  EXPECT_EQ(FilesIn(folder), expected);
+  EXPECT_EQ(*ReadFile(path), "newer");
+  std::filesystem::remove_all(folder);
+}
+
+TEST(FileTest, ManyWritersDoNotSweepEachOther) {
+  const std::string folder = testing::TempDir() + "/many";
+  std::filesystem::create_directory(folder);
+  const std::string path = folder + "/value";
+  std::vector<std::thread> writers;
+  std::atomic<int> num_failed{0};
+  for (int w = 0; w < 4; ++w) {
+    writers.emplace_back([&, w] {
+      for (int i = 0; i < 50; ++i) num_failed += !WriteFileAtomically(path, std::string(100, 'a' + w)).ok();
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(num_failed, 0);
+  EXPECT_EQ(FilesIn(folder), std::set<std::string>{"value"});
+  EXPECT_EQ(ReadFile(path)->size(), 100u);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(FileTest, ErrorsNameThePath) {

@@ -24,6 +24,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/commit/heap.h"
 #include "coordinator/core/coordinator.h"
 #include "coordinator/core/pool_offer.h"
 #include "coordinator/services/grpc_server.h"
@@ -327,7 +328,8 @@ int main(int argc, char** argv) {
   sigaddset(&end_signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &end_signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  absl::Status status = ursa::ArmFailpoints();
+  absl::Status status = ursa::GrowHeapByLargeSteps();
+  if (status.ok()) status = ursa::ArmFailpoints();
   if (status.ok()) status = ursa::Run(*flags, end_signals);
   if (!status.ok()) {
     std::cerr << "error: " << status.message() << "\n";

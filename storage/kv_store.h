@@ -94,6 +94,9 @@ class KvReader {
   // Stands at the first key of `range`. Never null.
   virtual std::unique_ptr<KvIterator> NewIterator(const KeyRange& range) const = 0;
 
+  // The same for a walk over much that is read this once: it does not push out of memory what others read often.
+  virtual std::unique_ptr<KvIterator> NewScan(const KeyRange& range) const { return NewIterator(range); }
+
   // The greatest key of `range`, or nothing if it is empty.
   virtual absl::StatusOr<std::optional<std::string>> LastKey(const KeyRange& range) const = 0;
 };

@@ -105,18 +105,20 @@ TEST_P(KvStoreConformanceTest, IteratorStaysInItsRange) {
   EXPECT_THAT(Scan(store(), {"b", "d"}), ElementsAre(KeyValue{"b", "2"}, KeyValue{"b1", "3"}, KeyValue{"c", "4"}));
   EXPECT_THAT(Scan(store(), {"c", ""}), ElementsAre(KeyValue{"c", "4"}, KeyValue{"d", "5"}));
   EXPECT_THAT(Scan(store(), {"e", ""}), IsEmpty());
-  const auto iterator = store().NewIterator({"b", "d"});
-  iterator->Seek("a");
-  ASSERT_TRUE(iterator->Valid());
-  EXPECT_EQ(iterator->key(), "b");
-  iterator->Seek("b2");
-  ASSERT_TRUE(iterator->Valid());
-  EXPECT_EQ(iterator->key(), "c");
-  iterator->Next();
-  EXPECT_FALSE(iterator->Valid());
-  iterator->Seek("d");
-  EXPECT_FALSE(iterator->Valid());
-  EXPECT_TRUE(iterator->status().ok());
+  const std::unique_ptr<KvIterator> iterators[] = {store().NewIterator({"b", "d"}), store().NewScan({"b", "d"})};
+  for (const auto& iterator : iterators) {
+    iterator->Seek("a");
+    ASSERT_TRUE(iterator->Valid());
+    EXPECT_EQ(iterator->key(), "b");
+    iterator->Seek("b2");
+    ASSERT_TRUE(iterator->Valid());
+    EXPECT_EQ(iterator->key(), "c");
+    iterator->Next();
+    EXPECT_FALSE(iterator->Valid());
+    iterator->Seek("d");
+    EXPECT_FALSE(iterator->Valid());
+    EXPECT_TRUE(iterator->status().ok());
+  }
 }
 
 TEST_P(KvStoreConformanceTest, LastKeyOfRange) {

@@ -64,7 +64,7 @@ absl::Status RecordStore::Unparsable(std::string_view table, std::string_view id
 }
 
 absl::Status RecordStore::VisitRange(const KeyRange& range, const RecordVisitor& visit) const {
-  const std::unique_ptr<KvIterator> iterator = store_->NewIterator(range);
+  const std::unique_ptr<KvIterator> iterator = store_->NewScan(range);
   for (; iterator->Valid(); iterator->Next()) {
     const std::optional<RecordName> name = ParseRecordKey(iterator->key());
     if (!name.has_value()) return Unparsable("", iterator->key());

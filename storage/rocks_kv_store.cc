@@ -50,13 +50,15 @@ rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.siz
 
 class RocksIterator : public KvIterator {
  public:
-  RocksIterator(rocksdb::DB* db, const rocksdb::Snapshot* snapshot, const KeyRange& range) : range_(range) {
+  RocksIterator(rocksdb::DB* db, const rocksdb::Snapshot* snapshot, const KeyRange& range, bool fill_cache)
+      : range_(range) {
     rocksdb::ReadOptions options;
     options.snapshot = snapshot;
     lower_ = range_.begin;
     upper_ = range_.end;
     options.iterate_lower_bound = &lower_;
     if (!range_.end.empty()) options.iterate_upper_bound = &upper_;
+    options.fill_cache = fill_cache;
     options.readahead_size = 0;  // grows by itself with the scan
     iterator_.reset(db->NewIterator(options));
     iterator_->Seek(lower_);
@@ -121,7 +123,10 @@ class RocksView : public KvReader {
   }
 
   std::unique_ptr<KvIterator> NewIterator(const KeyRange& range) const override {
-    return std::make_unique<RocksIterator>(db_, snapshot_, range);
+    return std::make_unique<RocksIterator>(db_, snapshot_, range, /*fill_cache=*/true);
+  }
+  std::unique_ptr<KvIterator> NewScan(const KeyRange& range) const override {
+    return std::make_unique<RocksIterator>(db_, snapshot_, range, /*fill_cache=*/false);
   }
 
   absl::StatusOr<std::optional<std::string>> LastKey(const KeyRange& range) const override {
@@ -253,6 +258,7 @@ class RocksStore : public KvStore {
     return view_.MultiGet(keys);
   }
   std::unique_ptr<KvIterator> NewIterator(const KeyRange& range) const override { return view_.NewIterator(range); }
+  std::unique_ptr<KvIterator> NewScan(const KeyRange& range) const override { return view_.NewScan(range); }
   absl::StatusOr<std::optional<std::string>> LastKey(const KeyRange& range) const override {
     return view_.LastKey(range);
   }

@@ -43,6 +43,8 @@ TEST(CommandTableTest, CommandsAndFlags) {
       "ursa worker drain WORKER",
       "ursa worker resume WORKER",
       "ursa worker invite [--pool P] [--label NAME=VALUE]... [--valid TIME]",
+      "ursa worker invitations",
+      "ursa worker revoke INVITATION",
       "ursa worker remove WORKER",
       "ursa cluster slurm --jobs-max M --worker-token-file FILE [--pool POOL] [--slots-per-job N] [--kind KIND] "
       "[--idle TIME] [--partition NAME] [--account NAME] [--sbatch ARGUMENT]... [--fabric IFACE] [--ca-file FILE] "

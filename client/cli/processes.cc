@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,8 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "base/clock.h"
 #include "base/file.h"
-
-extern char** environ;
+#include "base/spawn.h"
 
 namespace ursa::cli {
 namespace {
@@ -121,31 +119,15 @@ std::vector<pid_t> FindForegroundUps(const std::string& folder) {
 
 absl::StatusOr<pid_t> StartDaemon(const std::vector<std::string>& words, const std::string& folder,
                                   const std::string& log_file) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-  posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, words[0].c_str(), &actions, &attributes, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0)
-    return ErrnoStatus(error, absl::StrCat("program \"", words[0], "\": cannot start with log \"", log_file, "\""));
-  return pid;
+  SpawnActions actions;
+  posix_spawn_file_actions_addopen(actions.get(), 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(actions.get(), 1, log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  posix_spawn_file_actions_adddup2(actions.get(), 1, 2);
+  posix_spawn_file_actions_addclosefrom_np(actions.get(), 3);
+  posix_spawn_file_actions_addchdir_np(actions.get(), folder.c_str());
+  const absl::StatusOr<pid_t> pid = Spawn(words, actions, SpawnLeads::kSession);
+  if (pid.ok()) return pid;
+  return absl::Status(pid.status().code(), absl::StrCat(pid.status().message(), "; its log is \"", log_file, "\""));
 }
 
 bool IsRunning(pid_t pid, int* exit_status) {

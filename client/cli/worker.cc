@@ -1,4 +1,7 @@
 // ursa worker ...
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
@@ -91,6 +94,37 @@ absl::StatusOr<int> Invite(Context& context) {
   return kExitDone;
 }
 
+absl::StatusOr<int> ListInvitations(Context& context) {
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(std::vector<v1::WorkerInvite> invites, client->ListWorkerInvites());
+  // They come in the order of their ids as text.
+  std::sort(invites.begin(), invites.end(), [](const v1::WorkerInvite& a, const v1::WorkerInvite& b) {
+    return std::make_pair(a.id().size(), a.id()) < std::make_pair(b.id().size(), b.id());
+  });
+  const auto time_text = [](const google::protobuf::Timestamp& time) {
+    return LocalTimeText(absl::FromUnixSeconds(time.seconds()));
+  };
+  Json array = Json::Array();
+  Table table({"id", "pool", "labels", "made", "good until", "used by"});
+  for (const v1::WorkerInvite& invite : invites) {
+    array.Append(ToJson(invite));
+    table.AddRow({Printable(invite.id()), Printable(invite.pool()),
+                  Printable(absl::StrJoin(LabelTexts(invite.labels()), " ")), time_text(invite.create_time()),
+                  time_text(invite.expire_time()), Printable(invite.worker_id())});
+  }
+  context.out().PrintJson(Json::Object().Set("invitations", std::move(array)));
+  context.out().Print(invites.empty() ? "no invitation\n" : table.Render());
+  return kExitDone;
+}
+
+absl::StatusOr<int> Revoke(Context& context) {
+  URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
+  URSA_ASSIGN_OR_RETURN(const v1::WorkerInvite invite, client->RevokeWorkerInvite(context.arg(0)));
+  context.out().PrintJson(ToJson(invite));
+  context.out().Print(absl::StrCat(Printable(invite.id()), " is revoked: nobody can join with its token\n"));
+  return kExitDone;
+}
+
 absl::StatusOr<int> Remove(Context& context) {
   URSA_ASSIGN_OR_RETURN(const std::string name, WorkerName(context.arg(0)));
   URSA_ASSIGN_OR_RETURN(Client * client, context.Connect());
@@ -130,6 +164,24 @@ std::vector<Command> WorkerCommands() {
        "ursa worker invite --pool gpu --label gpu=h100 --valid 24h",
        true,
        &Invite},
+      {"worker",
+       "invitations",
+       {},
+       {},
+       "those that are open, and those that were used of late",
+       "No token is shown: the server does not know it.",
+       "ursa worker invitations",
+       true,
+       &ListInvitations},
+      {"worker",
+       "revoke",
+       {{"INVITATION"}},
+       {},
+       "take an open invitation back",
+       "From a used one its worker has a credential of its own, which ursa worker remove revokes.",
+       "ursa worker revoke invite-7",
+       true,
+       &Revoke},
       {"worker",
        "remove",
        {{"WORKER"}},

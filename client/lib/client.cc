@@ -77,6 +77,17 @@ absl::StatusOr<v1::WorkerInvite> Client::InviteWorker(v1::InviteWorkerRequest re
   return rpc_->Mutate(rpc_->cluster, &v1::ClusterService::Stub::InviteWorker, std::move(request));
 }
 
+absl::StatusOr<std::vector<v1::WorkerInvite>> Client::ListWorkerInvites() {
+  return rpc_->Pages<v1::WorkerInvite>(rpc_->cluster, &v1::ClusterService::Stub::ListWorkerInvites,
+                                       v1::ListWorkerInvitesRequest(), &v1::ListWorkerInvitesResponse::mutable_invites);
+}
+
+absl::StatusOr<v1::WorkerInvite> Client::RevokeWorkerInvite(const std::string& id) {
+  v1::RevokeWorkerInviteRequest request;
+  request.set_id(id);
+  return rpc_->Mutate(rpc_->cluster, &v1::ClusterService::Stub::RevokeWorkerInvite, request);
+}
+
 absl::StatusOr<v1::Worker> Client::RemoveWorker(const std::string& name) {
   v1::RemoveWorkerRequest request;
   request.set_name(name);

@@ -57,6 +57,8 @@ class Client {
   absl::StatusOr<v1::Worker> DrainWorker(const std::string& name);
   absl::StatusOr<v1::Worker> ResumeWorker(const std::string& name);
   absl::StatusOr<v1::WorkerInvite> InviteWorker(v1::InviteWorkerRequest request);
+  absl::StatusOr<std::vector<v1::WorkerInvite>> ListWorkerInvites();
+  absl::StatusOr<v1::WorkerInvite> RevokeWorkerInvite(const std::string& id);
   absl::StatusOr<v1::Worker> RemoveWorker(const std::string& name);
   absl::StatusOr<v1::VerifyAuditResponse> VerifyAudit();
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -17,9 +16,8 @@
 #include "absl/strings/str_split.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/spawn.h"
 #include "base/status_macros.h"
-
-extern char** environ;
 
 namespace ursa::slurm {
 namespace {
@@ -65,32 +63,6 @@ class MemoryFile {
   int fd_;
 };
 
-absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& words, int in, int out, int err) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, in, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, 1);
-  posix_spawn_file_actions_adddup2(&actions, err, 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);  // a Ctrl-C is for us, not for an sbatch on its way
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = ::posix_spawnp(&pid, words[0].c_str(), &actions, &attributes, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) return ErrnoStatus(error, absl::StrCat("program \"", words[0], "\": cannot be run"));
-  return pid;
-}
-
 // The wait status, or that of a process killed at the deadline with `timed_out` set.
 int WaitFor(pid_t pid, absl::Duration timeout, bool* timed_out) {
   Clock* const clock = Clock::Real();
@@ -121,7 +93,12 @@ absl::StatusOr<std::string> RunProgram(const std::vector<std::string>& words, co
   MemoryFile in, out, err;
   if (in.fd() < 0 || out.fd() < 0 || err.fd() < 0) return ErrnoStatus(errno, "memfd_create");
   URSA_RETURN_IF_ERROR(in.Fill(input));
-  URSA_ASSIGN_OR_RETURN(const pid_t pid, Spawn(words, in.fd(), out.fd(), err.fd()));
+  SpawnActions actions;
+  posix_spawn_file_actions_adddup2(actions.get(), in.fd(), 0);
+  posix_spawn_file_actions_adddup2(actions.get(), out.fd(), 1);
+  posix_spawn_file_actions_adddup2(actions.get(), err.fd(), 2);
+  // A group of its own: a Ctrl-C is for us, not for an sbatch on its way.
+  URSA_ASSIGN_OR_RETURN(const pid_t pid, Spawn(words, actions, SpawnLeads::kProcessGroup));
   bool timed_out = false;
   const int status = WaitFor(pid, timeout, &timed_out);
   if (timed_out)

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -17,12 +18,12 @@ constexpr std::string_view kMetaTable = "meta";
 constexpr std::string_view kCommitId = "commit";
 
 // A portion is large enough that handing it over costs nothing, and small enough to still be in the processor's cache.
-constexpr size_t kRecordsAPortion = 256;
+constexpr size_t kPortionBytes = 48 << 10;
 constexpr size_t kPortionsMax = 16;
 
 template <typename Record>
 void AddOperation(const Mutation::PutOperation<Record>& put, RecordBatch* batch) {
-  batch->Put(EntityTraits<Record>::kTable, RecordId(EntityTraits<Record>::KeyOf(put.record)), put.record);
+  batch->Put(EntityTraits<Record>::kTable, RecordId(put.key()), put.record());
 }
 template <typename Record>
 void AddOperation(const Mutation::DeleteOperation<Record>& deletion, RecordBatch* batch) {
@@ -43,27 +44,92 @@ void AddCommitToBatch(uint64_t sequence, RecordBatch* batch) {
   batch->Put(kMetaTable, kCommitId, record);
 }
 
-StoredRecords::StoredRecords(const RecordStore* store) : store_(store), thread_([this] { Read(); }) {}
+// Records that follow each other: as bytes, and then parsed.
+struct StoredRecords::Portion {
+  struct Sizes {
+    size_t table, id, bytes;
+  };
+
+  Portion() { text.reserve(kPortionBytes); }
+  void Add(std::string_view table, std::string_view id, std::string_view bytes);
+  bool is_full() const { return text.size() >= kPortionBytes * 3 / 4; }
+  // Makes `mutation` and `modernized` of the bytes. Done by one thread, which has taken the portion.
+  absl::Status Parse();
+
+  std::string text;  // of each record: table, id, bytes
+  std::vector<Sizes> sizes;
+
+  Mutation mutation;
+  RecordBatch modernized;
+  absl::Status status;
+  bool is_parsed = false;  // by the lock of StoredRecords; until it is set, all else is of the thread that parses
+};
+
+void StoredRecords::Portion::Add(std::string_view table, std::string_view id, std::string_view bytes) {
+  text.append(table).append(id).append(bytes);
+  sizes.push_back({table.size(), id.size(), bytes.size()});
+}
+
+absl::Status StoredRecords::Portion::Parse() {
+  std::string_view rest = text;
+  const auto take = [&rest](size_t size) {
+    const std::string_view taken = rest.substr(0, size);
+    rest.remove_prefix(size);
+    return taken;
+  };
+  for (const Sizes& size : sizes) {
+    const std::string_view table = take(size.table);
+    const std::string_view id = take(size.id);
+    bool must_be_stored = false;
+    const size_t num_before = mutation.operations().size();
+    const absl::Status added = State::AddStored(table, take(size.bytes), &mutation, &must_be_stored);
+    if (!added.ok()) return absl::DataLossError(absl::StrCat("record ", std::string(id), ": ", added.message()));
+    if (must_be_stored) AddToBatch(mutation, &modernized, num_before);
+  }
+  return absl::OkStatus();
+}
+
+StoredRecords::StoredRecords(const RecordStore* store)
+    : store_(store), scanner_([this] { Scan(); }), parser_([this] { ParseUntilEnd(); }) {}
 
 StoredRecords::~StoredRecords() {
   {
     absl::MutexLock lock(&mu_);
     is_unwanted_ = true;
   }
-  thread_.join();
+  scanner_.join();
+  parser_.join();
 }
 
 std::optional<Mutation> StoredRecords::Next() {
-  absl::MutexLock lock(&mu_);
-  auto has_news = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !portions_.empty() || is_read_; };
-  mu_.Await(absl::Condition(&has_news));
-  if (portions_.empty()) return std::nullopt;
-  Mutation portion = std::move(portions_.front());
-  portions_.pop_front();
-  return portion;
+  std::unique_ptr<Portion> portion;
+  {
+    absl::MutexLock lock(&mu_);
+    auto has_news = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      return portions_.empty() ? is_scanned_ : portions_.front()->is_parsed || num_taken_ < portions_.size();
+    };
+    while (true) {
+      mu_.Await(absl::Condition(&has_news));
+      if (portions_.empty()) {
+        status_ = scan_status_;
+        return std::nullopt;
+      }
+      if (portions_.front()->is_parsed) break;
+      ParseNext();
+    }
+    portion = std::move(portions_.front());
+    portions_.pop_front();
+    --num_taken_;
+  }
+  if (!portion->status.ok()) {
+    status_ = portion->status;
+    return std::nullopt;
+  }
+  modernized_.Append(std::move(portion->modernized));
+  return std::move(portion->mutation);
 }
 
-bool StoredRecords::HandOver(Mutation portion) {
+bool StoredRecords::HandOver(std::unique_ptr<Portion> portion) {
   absl::MutexLock lock(&mu_);
   auto may_go_on = [this]()
                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return portions_.size() < kPortionsMax || is_unwanted_; };
@@ -72,29 +138,44 @@ bool StoredRecords::HandOver(Mutation portion) {
   return !is_unwanted_;
 }
 
-void StoredRecords::Read() {
-  status_ = ReadAll();
+void StoredRecords::Scan() {
+  absl::Status status = ScanAll();
   absl::MutexLock lock(&mu_);
-  is_read_ = true;
+  scan_status_ = std::move(status);
+  is_scanned_ = true;
 }
 
-absl::Status StoredRecords::ReadAll() {
-  Mutation portion;
-  URSA_RETURN_IF_ERROR(
-      store_->VisitAll([&](std::string_view table, std::string_view id, std::string_view bytes) -> absl::Status {
-        if (table == kMetaTable) return ReadCommit(id, bytes);
-        bool must_be_stored = false;
-        const size_t num_before = portion.operations().size();
-        const absl::Status status = State::AddStored(table, bytes, &portion, &must_be_stored);
-        if (!status.ok()) {
-          return absl::DataLossError(absl::StrCat("record ", std::string(id), ": ", status.message()));
-        }
-        if (must_be_stored) AddToBatch(portion, &modernized_, num_before);
-        if (portion.operations().size() < kRecordsAPortion) return absl::OkStatus();
-        return HandOver(std::exchange(portion, Mutation())) ? absl::OkStatus() : absl::CancelledError();
-      }));
+absl::Status StoredRecords::ScanAll() {
+  auto portion = std::make_unique<Portion>();
+  URSA_RETURN_IF_ERROR(store_->VisitAll([&](std::string_view table, std::string_view id,
+                                            std::string_view bytes) -> absl::Status {
+    if (table == kMetaTable) return ReadCommit(id, bytes);
+    portion->Add(table, id, bytes);
+    if (!portion->is_full()) return absl::OkStatus();
+    return HandOver(std::exchange(portion, std::make_unique<Portion>())) ? absl::OkStatus() : absl::CancelledError();
+  }));
   HandOver(std::move(portion));
   return absl::OkStatus();
+}
+
+void StoredRecords::ParseUntilEnd() {
+  absl::MutexLock lock(&mu_);
+  auto has_news = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return num_taken_ < portions_.size() || is_scanned_ || is_unwanted_;
+  };
+  while (true) {
+    mu_.Await(absl::Condition(&has_news));
+    if (is_unwanted_ || num_taken_ == portions_.size()) return;
+    ParseNext();
+  }
+}
+
+void StoredRecords::ParseNext() {
+  Portion* const portion = portions_[num_taken_++].get();
+  mu_.Unlock();
+  portion->status = portion->Parse();
+  mu_.Lock();
+  portion->is_parsed = true;
 }
 
 absl::Status StoredRecords::ReadCommit(std::string_view id, std::string_view bytes) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -22,9 +23,14 @@ void AddToBatch(const Mutation& mutation, RecordBatch* batch, size_t first = 0);
 // Adds that all up to the change number `sequence` is written.
 void AddCommitToBatch(uint64_t sequence, RecordBatch* batch);
 
-// Reads all records of a store, in the order of their keys, as mutations of many puts each. The reading and parsing is
-// done by a thread of its own, some way ahead of whoever applies them. For one thread, which calls Next until it gives
-// nothing and then asks for the results.
+// Reads all records of a store, in the order of their keys, as mutations of many puts each.
+//
+//   store --1--> bytes of a portion --2--> its mutation --3--> whoever applies it
+//   1 the scanner's thread, some portions ahead
+//   2 most of the work: the parser's thread, or who calls Next: rather than wait it parses, too
+//   3 Next, in order
+//
+// For one thread, which calls Next until it gives nothing and then asks for the results.
 class StoredRecords {
  public:
   // `store` outlives this.
@@ -45,24 +51,34 @@ class StoredRecords {
   const RecordBatch& modernized() const { return modernized_; }
 
  private:
-  void Read();
-  absl::Status ReadAll();
+  struct Portion;
+
+  void Scan();
+  absl::Status ScanAll();
   absl::Status ReadCommit(std::string_view id, std::string_view bytes);
   // Waits until there is room for it. False: nobody wants more.
-  bool HandOver(Mutation portion);
+  bool HandOver(std::unique_ptr<Portion> portion);
+  void ParseUntilEnd();
+  // Takes the oldest portion that nobody has taken, and parses it with the lock given up meanwhile. There is one.
+  void ParseNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const RecordStore* const store_;
 
-  // Of the thread, until Next has given nothing.
-  absl::Status status_;
+  // Of the scanner, until Next has given nothing.
   uint64_t sequence_ = 0;
+
+  // Of who calls Next.
+  absl::Status status_;
   RecordBatch modernized_;
 
   absl::Mutex mu_;
-  std::deque<Mutation> portions_ ABSL_GUARDED_BY(mu_);
-  bool is_read_ ABSL_GUARDED_BY(mu_) = false;      // all that can be read is in portions_
+  std::deque<std::unique_ptr<Portion>> portions_ ABSL_GUARDED_BY(mu_);  // in order
+  size_t num_taken_ ABSL_GUARDED_BY(mu_) = 0;                           // so many of them are parsed, or are being
+  bool is_scanned_ ABSL_GUARDED_BY(mu_) = false;                        // all that can be read is in portions_
+  absl::Status scan_status_ ABSL_GUARDED_BY(mu_);
   bool is_unwanted_ ABSL_GUARDED_BY(mu_) = false;  // nobody will call Next
-  std::thread thread_;
+  std::thread scanner_;
+  std::thread parser_;
 };
 
 }  // namespace ursa

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/core/paging.h"
 #include "experiments/labels.h"
 #include "experiments/resource_names.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr char kInvitePrefix[] = "invite-";
 constexpr char kCredentialPrefix[] = "worker-";
+constexpr int kListPageSizeMax = 1000;
 constexpr absl::Duration kValidMin = absl::Minutes(1);
 constexpr absl::Duration kValidMax = absl::Hours(24 * 30);
 
@@ -26,6 +28,17 @@ std::string Name(int64_t worker_id) { return WorkerId(worker_id).ToString(); }
 bool IsInvite(const records::TokenRecord& token) {
   return std::find(token.permissions().begin(), token.permissions().end(), v1::PERMISSION_JOIN) !=
          token.permissions().end();
+}
+
+v1::WorkerInvite ToProto(const records::TokenRecord& token) {
+  v1::WorkerInvite invite;
+  invite.set_id(token.name());
+  *invite.mutable_create_time() = token.create_time();
+  *invite.mutable_expire_time() = token.expire_time();
+  invite.set_pool(token.pool());
+  *invite.mutable_labels() = token.labels();
+  if (token.worker_id() != 0) invite.set_worker_id(Name(token.worker_id()));
+  return invite;
 }
 
 absl::Status CheckHash(std::string_view field, const std::string& hash) {
@@ -110,16 +123,57 @@ absl::StatusOr<v1::WorkerInvite> Admission::Invite(Tx& tx, const Caller& caller,
   token.set_pool(request.pool());
   *token.mutable_labels() = request.labels();
   SortLabels(token.mutable_labels());
-  v1::WorkerInvite invite;
-  invite.set_id(token.name());
-  *invite.mutable_expire_time() = token.expire_time();
-  invite.set_pool(token.pool());
-  *invite.mutable_labels() = token.labels();
+  const v1::WorkerInvite invite = ToProto(token);
   const std::string details = absl::StrCat(token.pool().empty() ? "" : absl::StrCat("pool=", token.pool(), " "),
                                            absl::StrJoin(LabelTexts(token.labels()), " "));
   const std::string resource = absl::StrCat("tokens/", token.name());
   tx.Apply(
       std::move(Mutation().Put(std::move(token)).Audit(AuditEvent(env_, caller, "worker.invite", resource, details))));
+  return invite;
+}
+
+absl::StatusOr<v1::ListWorkerInvitesResponse> Admission::List(const Tx& tx,
+                                                              const v1::ListWorkerInvitesRequest& request) const {
+  URSA_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size(), kListPageSizeMax, kListPageSizeMax));
+  const std::string& after = request.page_token();
+  if (!after.empty() && !absl::StartsWith(after, kInvitePrefix)) return BadPageToken(after);
+  v1::ListWorkerInvitesResponse response;
+  int64_t num_bytes = 0;
+  const auto& tokens = tx.state().All<records::TokenRecord>();
+  for (auto it = after.empty() ? tokens.lower_bound(kInvitePrefix) : tokens.upper_bound(after);
+       it != tokens.end() && absl::StartsWith(it->first, kInvitePrefix); ++it) {
+    const v1::WorkerInvite invite = ToProto(it->second);
+    num_bytes += static_cast<int64_t>(invite.ByteSizeLong());
+    const bool is_full = response.invites_size() > 0 && num_bytes > env_.options.page_bytes_max;
+    if (response.invites_size() == page_size || is_full) {
+      response.set_next_page_token(response.invites(response.invites_size() - 1).id());
+      break;
+    }
+    *response.add_invites() = invite;
+  }
+  return response;
+}
+
+absl::StatusOr<v1::WorkerInvite> Admission::Revoke(Tx& tx, const Caller& caller,
+                                                   const v1::RevokeWorkerInviteRequest& request) const {
+  if (!absl::StartsWith(request.id(), kInvitePrefix)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("invitation \"", request.id(), "\": is no id of one (hint: ", kInvitePrefix, "7)"));
+  }
+  const auto* token = tx.state().Find<records::TokenRecord>(request.id());
+  if (token == nullptr) return absl::NotFoundError(absl::StrCat("invitation ", request.id(), ": not found"));
+  if (token->worker_id() != 0) {
+    const std::string worker = Name(token->worker_id());
+    return absl::FailedPreconditionError(absl::StrCat("invitation ", token->name(), ": cannot be revoked, worker ",
+                                                      worker, " has joined with it (hint: ursa worker remove ", worker,
+                                                      ")"));
+  }
+  const v1::WorkerInvite invite = ToProto(*token);
+  URSA_LOG(INFO) << "token=" << invite.id() << " ->REVOKED by " << caller.actor;
+  tx.Apply(std::move(
+      Mutation()
+          .Delete<records::TokenRecord>(invite.id())
+          .Audit(AuditEvent(env_, caller, "worker.revoke-invite", absl::StrCat("tokens/", invite.id()), ""))));
   return invite;
 }
 

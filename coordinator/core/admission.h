@@ -7,6 +7,8 @@
 //     |                           |---- its id ----------------------->|
 //     |                           |<--4 Connect(credential) -----------|  from now on nothing else
 //
+// Between 1 and 3 the invitation is open: it can be listed, and revoked.
+//
 // Whoever will use a secret has drawn it: the coordinator gets SHA-256 hashes only, so that no record and no kept
 // answer holds a secret, and 1 and 3 may be asked again.
 #ifndef URSA_COORDINATOR_CORE_ADMISSION_H_
@@ -45,8 +47,12 @@ class Admission {
  public:
   explicit Admission(const Environment* env) : env_(*env) {}
 
-  // ClusterService.InviteWorker, WorkerService.Join. The caller of Join is the one-time token.
+  // ClusterService.InviteWorker, ListWorkerInvites, RevokeWorkerInvite.
   absl::StatusOr<v1::WorkerInvite> Invite(Tx& tx, const Caller& caller, const v1::InviteWorkerRequest& request) const;
+  absl::StatusOr<v1::ListWorkerInvitesResponse> List(const Tx& tx, const v1::ListWorkerInvitesRequest& request) const;
+  absl::StatusOr<v1::WorkerInvite> Revoke(Tx& tx, const Caller& caller,
+                                          const v1::RevokeWorkerInviteRequest& request) const;
+  // WorkerService.Join. The caller is the one-time token.
   absl::StatusOr<worker::v1::JoinResponse> Join(Tx& tx, const Caller& caller,
                                                 const worker::v1::JoinRequest& request) const;
 

@@ -41,6 +41,19 @@ class AdmissionTest : public ::testing::Test {
     if (!answer.ok()) return answer.status();
     return answer->worker_id();
   }
+  absl::StatusOr<v1::WorkerInvite> Revoke(const std::string& id) {
+    v1::RevokeWorkerInviteRequest request;
+    request.set_id(id);
+    return harness_.Change<v1::WorkerInvite>(
+        [&](Tx& tx, const Caller& c) { return harness_.coordinator().admission().Revoke(tx, c, request); });
+  }
+  absl::StatusOr<v1::ListWorkerInvitesResponse> ListInvites(int page_size = 0, const std::string& page_token = "") {
+    v1::ListWorkerInvitesRequest request;
+    request.set_page_size(page_size);
+    request.set_page_token(page_token);
+    return harness_.Read<v1::ListWorkerInvitesResponse>(
+        [&](const Tx& tx) { return harness_.coordinator().admission().List(tx, request); });
+  }
   absl::StatusOr<v1::Worker> Remove(const std::string& id) {
     v1::RemoveWorkerRequest request;
     request.set_name(id);
@@ -114,6 +127,56 @@ TEST_F(AdmissionTest, AnInvitationEnds) {
   harness_.Advance(harness_.options().request_age_max);
   EXPECT_FALSE(Join("used", "mine").ok());
   EXPECT_TRUE(harness_.coordinator().access().Authenticate("mine").ok());  // the credential stays
+}
+
+TEST_F(AdmissionTest, InvitationsAreListedWithoutTheirTokens) {
+  EXPECT_EQ(ListInvites()->invites_size(), 0);
+  ASSERT_TRUE(Invite("a", "gpu", {"zone=a", "gpu=h100"}, 60).ok());
+  ASSERT_TRUE(Invite("b").ok());
+  ASSERT_TRUE(Invite("c").ok());
+  ASSERT_EQ(*Join("b", "mine"), "w1");
+  const auto all = ListInvites();
+  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_EQ(all->invites_size(), 3);
+  const v1::WorkerInvite& first = all->invites(0);
+  EXPECT_EQ(first.id(), "invite-1");
+  EXPECT_EQ(first.pool(), "gpu");
+  EXPECT_EQ(LabelTexts(first.labels()), (std::vector<std::string>{"gpu=h100", "zone=a"}));
+  EXPECT_EQ(first.expire_time().seconds(), first.create_time().seconds() + 60);
+  EXPECT_EQ(first.worker_id(), "");
+  EXPECT_EQ(all->invites(1).worker_id(), "w1");
+  for (const char* token : {"a", "b", "c", "mine"}) {
+    EXPECT_EQ(all->SerializeAsString().find(Sha256Hex(token)), std::string::npos) << token;
+  }
+  const auto page = ListInvites(2);
+  EXPECT_EQ(page->invites_size(), 2);
+  const auto rest = ListInvites(2, page->next_page_token());
+  ASSERT_EQ(rest->invites_size(), 1);
+  EXPECT_EQ(rest->invites(0).id(), "invite-3");
+  EXPECT_EQ(rest->next_page_token(), "");
+  EXPECT_EQ(ListInvites(2, "worker-w1").status().code(), absl::StatusCode::kInvalidArgument);
+  harness_.Advance(absl::Seconds(60));
+  EXPECT_EQ(ListInvites()->invites(0).id(), "invite-2");  // the first has ended
+}
+
+TEST_F(AdmissionTest, AnOpenInvitationCanBeRevoked) {
+  ASSERT_TRUE(Invite(kToken).ok());
+  ASSERT_TRUE(Invite("used").ok());
+  ASSERT_EQ(*Join("used", "mine"), "w1");
+  EXPECT_EQ(Revoke("invite-1")->id(), "invite-1");
+  EXPECT_EQ(Join(kToken, "late").status().message(), "token: is not valid");
+  harness_.Restart();
+  EXPECT_EQ(Join(kToken, "late").status().message(), "token: is not valid");
+  EXPECT_EQ(ListInvites()->invites_size(), 1);
+
+  EXPECT_EQ(Revoke("invite-1").status().code(), absl::StatusCode::kNotFound);
+  const absl::Status used = Revoke("invite-2").status();
+  EXPECT_EQ(used.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(used.message().find("hint: ursa worker remove w1"), std::string::npos) << used;
+  for (const char* other : {"admin", "worker-w1", ""}) {
+    EXPECT_EQ(Revoke(other).status().code(), absl::StatusCode::kInvalidArgument) << other;
+  }
+  EXPECT_TRUE(harness_.coordinator().access().Authenticate("mine").ok());
 }
 
 TEST_F(AdmissionTest, BadInvitationsAreRefused) {

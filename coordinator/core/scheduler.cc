@@ -231,6 +231,13 @@ void Scheduler::PutUsage(Tx& tx) {
     record.set_kind(changed.pool.kind);
     record.set_pool(changed.pool.pool);
     record.set_user(UserOf(changed.owner));
+    if (changed.use == DecayedUse()) {
+      const auto key = EntityTraits<records::UsageRecord>::KeyOf(record);
+      if (tx.state().Find<records::UsageRecord>(key) != nullptr) {
+        tx.Apply(std::move(Mutation().Delete<records::UsageRecord>(key)));
+      }
+      continue;
+    }
     record.set_slot_seconds(changed.use.slot_seconds);
     *record.mutable_time() = ToTimestamp(changed.use.time);
     tx.Put(std::move(record));

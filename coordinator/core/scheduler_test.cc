@@ -265,6 +265,24 @@ TEST_F(SchedulerTest, WhoHasUsedMoreComesLaterAlsoAfterARestart) {
   EXPECT_EQ(StateOf(of_ann), State_::STATE_QUEUED);
 }
 
+TEST_F(SchedulerTest, UseThatCountsForNothingLeavesNoRecord) {
+  const auto num_records = [this] {
+    Tx tx(harness_.coordinator().env().commit);
+    return tx.state().All<records::UsageRecord>().size();
+  };
+  const std::string id = Submit("slots_per_trial: 2", "ann");
+  harness_.Beat(&worker_, TaskOf(id), 1);
+  harness_.Advance(absl::Minutes(10), {&worker_});
+  harness_.Train(&worker_, id, "weights");
+  EXPECT_EQ(num_records(), 1u);
+  harness_.Restart(harness_.options().scheduling.use_half_life);
+  harness_.Connect(&worker_);
+  EXPECT_EQ(num_records(), 1u);
+  harness_.Restart(30 * harness_.options().scheduling.use_half_life);
+  harness_.Connect(&worker_);
+  EXPECT_EQ(num_records(), 0u);
+}
+
 TEST_F(SchedulerTest, WhatAWorkerWithoutAStreamCouldRunWaits) {
   harness_.Disconnect(&worker_);
   const std::string id = Submit("slots_per_trial: 1");

@@ -63,7 +63,8 @@ class ClusterView {
   // and a victim is stopping.
   Decisions Schedule();
 
-  // Whose use has been charged since the last call: because a gang of theirs started or ended.
+  // Whose use has changed since the last call: because a gang of theirs started or ended, or because what was left of
+  // it counts for nothing any more; then it is DecayedUse().
   std::vector<UserUse> TakeChangedUse();
 
   // A free slot of that kind in any pool, for what does not wait in the queue; nothing if all are taken.

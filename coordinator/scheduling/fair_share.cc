@@ -87,12 +87,24 @@ void FairShares::Update(int32_t index, int64_t num_held, int64_t average_micros)
   if (workspace.num_waiting > 0) Move(&order_, old_workspace_score, workspace.score, user.workspace);
 }
 
+void FairShares::MarkChanged(int32_t index) {
+  User& user = users_[static_cast<size_t>(index)];
+  if (!user.changed) changed_.push_back(index);
+  user.changed = true;
+}
+
+void FairShares::ForgetIfNothing(int32_t index) {
+  User& user = users_[static_cast<size_t>(index)];
+  if (user.num_held != 0 || user.average_micros != 0 || user.use == DecayedUse()) return;
+  user.use = DecayedUse();
+  MarkChanged(index);
+}
+
 void FairShares::AddHeld(int32_t index, int64_t num_slots, absl::Time now) {
   if (num_slots == 0) return;
   User& user = users_[static_cast<size_t>(index)];
   user.use = ChargeAtRate(user.use, user.num_held, now, decay_rate_);
-  if (!user.changed) changed_.push_back(index);
-  user.changed = true;
+  MarkChanged(index);
   Update(index, user.num_held + num_slots, AverageMicros(user.use, user.num_held + num_slots));
 }
 
@@ -100,6 +112,7 @@ void FairShares::SetUse(int32_t index, const DecayedUse& use) {
   User& user = users_[static_cast<size_t>(index)];
   user.use = use;
   Update(index, user.num_held, AverageMicros(user.use, user.num_held));
+  ForgetIfNothing(index);
 }
 
 void FairShares::AddWaiting(int32_t index, int32_t num_gangs) {
@@ -120,6 +133,7 @@ void FairShares::AddWaiting(int32_t index, int32_t num_gangs) {
 }
 
 std::vector<int32_t> FairShares::TakeChanged() {
+  for (const int32_t index : std::vector<int32_t>(changed_)) ForgetIfNothing(index);
   std::vector<int32_t> changed;
   changed.swap(changed_);
   for (const int32_t index : changed) users_[static_cast<size_t>(index)].changed = false;
@@ -130,8 +144,9 @@ void FairShares::SetOrderTime(absl::Time time) {
   order_time_ = time;
   for (int32_t index = 0; index < num_users(); ++index) {
     const User& user = users_[static_cast<size_t>(index)];
-    if (user.use.slot_seconds == 0 && user.num_held == 0 && user.average_micros == 0) continue;
+    if (user.use == DecayedUse() && user.num_held == 0) continue;
     Update(index, user.num_held, AverageMicros(user.use, user.num_held));
+    ForgetIfNothing(index);
   }
 }
 

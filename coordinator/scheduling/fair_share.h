@@ -36,7 +36,11 @@ double AverageSlots(const DecayedUse& use, absl::Duration half_life);
 //   average slots of late + slots held now,
 // so that one start counts at once, and past use for as long as it is remembered; a workspace's score is the sum of
 // those of its users. Less comes first: the workspace, then in it the user. A value; scores are whole numbers
-// (millionths of a slot), so the same deltas in another order give the same scores. Users are never forgotten.
+// (millionths of a slot), so the same deltas in another order give the same scores.
+//
+// Users are never forgotten, but their use is: once they hold nothing, and what is left rounds to 0 in a score (an
+// average of less than half a millionth of a slot), it is set to none. That is 21 half-lives after one slot was held
+// for long, 13 after an hour of it (half-life 7 days); no order depends on it any more.
 class FairShares {
  public:
   static constexpr int64_t kMicros = 1'000'000;
@@ -48,7 +52,7 @@ class FairShares {
     DecayedUse use;
     int64_t average_micros = 0;  // of AverageSlots as of the order's time
     int32_t num_waiting = 0;     // gangs
-    bool changed = false;        // its use has been charged since TakeChanged
+    bool changed = false;        // its use has, since TakeChanged
     int64_t score() const { return average_micros + SlotsScore(num_held); }
   };
   struct Workspace {
@@ -70,14 +74,16 @@ class FairShares {
 
   // The user holds so many slots more (or less) from `now` on.
   void AddHeld(int32_t user, int64_t num_slots, absl::Time now);
-  // What a record says. To be called after all AddHeld when shares are built anew.
+  // What a record says, or nothing if that is to be forgotten. To be called after all AddHeld when shares are built
+  // anew.
   void SetUse(int32_t user, const DecayedUse& use);
   // Only users of whom something waits are in the order.
   void AddWaiting(int32_t user, int32_t num_gangs);
   // Scores are as of this time from now on.
   void SetOrderTime(absl::Time time);
 
-  // Users whose use has been charged since the last call, in the order in which that began.
+  // Users whose use has been charged or forgotten (then it is equal to DecayedUse()) since the last call, in the order
+  // in which that began.
   std::vector<int32_t> TakeChanged();
 
   const User& user(int32_t index) const { return users_[static_cast<size_t>(index)]; }
@@ -91,6 +97,9 @@ class FairShares {
  private:
   // Of one who has used that and holds so many slots, as of the order's time.
   int64_t AverageMicros(const DecayedUse& use, int64_t num_held) const;
+  void MarkChanged(int32_t user);
+  // Forgets a use that counts for nothing.
+  void ForgetIfNothing(int32_t user);
   // Gives a user new values, with which the orders go along.
   void Update(int32_t user, int64_t num_held, int64_t average_micros);
 

@@ -80,7 +80,7 @@ TEST(FairSharesTest, LessUsedComesFirst) {
   EXPECT_EQ(shares.user(ann).score(), 2 * FairShares::kMicros);  // half of 4 slots
   EXPECT_EQ(shares.user(bob).score(), 3 * FairShares::kMicros);
   EXPECT_EQ(UsersInOrder(shares), (std::vector<std::string>{"eve", "ann", "bob"}));
-  // And long after, it is forgotten.
+  // And long after, it counts for nothing.
   shares.SetOrderTime(kStart + 40 * kHalfLife);
   EXPECT_EQ(shares.user(ann).score(), 0);
   EXPECT_EQ(shares.user(bob).score(), 4 * FairShares::kMicros);
@@ -106,6 +106,34 @@ TEST(FairSharesTest, SaysWhoseUseIsToBeWritten) {
   shares.AddHeld(bob, -1, kStart + absl::Seconds(1));
   EXPECT_EQ(shares.TakeChanged(), (std::vector<int32_t>{bob, ann}));
   EXPECT_TRUE(shares.TakeChanged().empty());
+}
+
+TEST(FairSharesTest, AUseIsForgottenWhenItAddsNothingToAScore) {
+  FairShares shares(kHalfLife);
+  const int32_t ann = shares.IndexOf({"", "ann"}), bob = shares.IndexOf({"", "bob"});
+  shares.AddWaiting(ann, 1);
+  shares.AddHeld(ann, 1, kStart);
+  shares.AddHeld(bob, 1, kStart);
+  shares.AddHeld(ann, -1, kStart + kHalfLife);  // an average of half a slot: 0.5 * 2^-n rounds to 0 from n = 20 on
+  EXPECT_EQ(shares.TakeChanged(), (std::vector<int32_t>{ann, bob}));
+  shares.SetOrderTime(kStart + 20 * kHalfLife);
+  EXPECT_EQ(shares.user(ann).score(), 1);
+  EXPECT_TRUE(shares.TakeChanged().empty());
+  shares.SetOrderTime(kStart + 21 * kHalfLife);
+  EXPECT_EQ(shares.TakeChanged(), (std::vector<int32_t>{ann}));  // bob, who holds what he has, is not forgotten
+  EXPECT_EQ(shares.user(ann).use, DecayedUse());
+  EXPECT_FALSE(shares.user(bob).use == DecayedUse());
+  EXPECT_EQ(UsersInOrder(shares), (std::vector<std::string>{"ann"}));
+  shares.SetOrderTime(kStart + 22 * kHalfLife);
+  EXPECT_TRUE(shares.TakeChanged().empty());
+  // A record of it that is still there says no more either, and one that has just been made need not be kept.
+  shares.SetUse(ann, {1, kStart});
+  EXPECT_EQ(shares.user(ann).use, DecayedUse());
+  EXPECT_EQ(shares.TakeChanged(), (std::vector<int32_t>{ann}));
+  shares.AddHeld(ann, 1, kStart + 22 * kHalfLife);
+  shares.AddHeld(ann, -1, kStart + 22 * kHalfLife);
+  EXPECT_EQ(shares.TakeChanged(), (std::vector<int32_t>{ann}));
+  EXPECT_EQ(shares.user(ann).use, DecayedUse());
 }
 
 // A start counts at once: what is in one hand does not all start before the other's.

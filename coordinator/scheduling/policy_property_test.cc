@@ -217,7 +217,10 @@ class RandomCluster {
 
   // A view built anew, in another order, is equal, and has nothing more to decide.
   std::string CompareWithFresh() {
-    for (const ClusterView::UserUse& use : view_.TakeChangedUse()) records_[use.owner] = use.use;
+    for (const ClusterView::UserUse& use : view_.TakeChangedUse()) {
+      records_[use.owner] = use.use;
+      if (use.use == DecayedUse()) model_.use.erase(use.owner);
+    }
     ClusterView fresh(options_);
     fresh.SetTime(model_.now);
     for (auto it = model_.workers.rbegin(); it != model_.workers.rend(); ++it) fresh.PutWorker(it->second);

@@ -35,6 +35,19 @@ class ClusterService : public v1::ClusterService::CallbackService {
         coordinator_.env(), context, "ClusterService/InviteWorker", request, response,
         [&](Tx& tx, const Caller& caller) { return coordinator_.admission().Invite(tx, caller, *request); });
   }
+  grpc::ServerUnaryReactor* ListWorkerInvites(grpc::CallbackServerContext* context,
+                                              const v1::ListWorkerInvitesRequest* request,
+                                              v1::ListWorkerInvitesResponse* response) override {
+    return Reading(coordinator_.env(), context, response,
+                   [&](const Tx& tx) { return coordinator_.admission().List(tx, *request); });
+  }
+  grpc::ServerUnaryReactor* RevokeWorkerInvite(grpc::CallbackServerContext* context,
+                                               const v1::RevokeWorkerInviteRequest* request,
+                                               v1::WorkerInvite* response) override {
+    return Changing(
+        coordinator_.env(), context, "ClusterService/RevokeWorkerInvite", request, response,
+        [&](Tx& tx, const Caller& caller) { return coordinator_.admission().Revoke(tx, caller, *request); });
+  }
   grpc::ServerUnaryReactor* RemoveWorker(grpc::CallbackServerContext* context, const v1::RemoveWorkerRequest* request,
                                          v1::Worker* response) override {
     return Changing(coordinator_.env(), context, "ClusterService/RemoveWorker", request, response,

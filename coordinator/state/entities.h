@@ -3,6 +3,7 @@
 #define URSA_COORDINATOR_STATE_ENTITIES_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -114,6 +115,19 @@ struct EntityTraits<records::AuditHeadRecord> {
 
 template <typename Record>
 using KeyOf = typename EntityTraits<Record>::Key;
+
+// How State holds the entities of a kind; a node is one of them on its way into its table, and moves without a copy.
+template <typename Record>
+using EntityTable = std::map<KeyOf<Record>, Record>;
+template <typename Record>
+using EntityNode = typename EntityTable<Record>::node_type;
+
+// An empty record to be filled in place; its key is not set.
+template <typename Record>
+EntityNode<Record> MakeEntityNode() {
+  EntityTable<Record> table;
+  return table.extract(table.try_emplace(KeyOf<Record>()).first);
+}
 
 // All kinds, in the order in which they are exported.
 template <template <typename...> class List>

@@ -12,12 +12,14 @@
 namespace ursa {
 
 // A value. What is in it has been decided: times, ids and choices too. Operations take effect in order. It is valid
-// when every key fits its table; whether the change makes sense is decided by whoever made it.
+// when every key fits its table; whether the change makes sense is decided by whoever made it. Moves, does not copy.
 class Mutation {
  public:
   template <typename Record>
   struct PutOperation {
-    Record record;
+    EntityNode<Record> node;
+    const KeyOf<Record>& key() const { return node.key(); }
+    const Record& record() const { return node.mapped(); }
   };
   template <typename Record>
   struct DeleteOperation {
@@ -29,7 +31,15 @@ class Mutation {
 
   template <typename Record>
   Mutation& Put(Record record) {
-    operations_.emplace_back(PutOperation<Record>{std::move(record)});
+    EntityNode<Record> node = MakeEntityNode<Record>();
+    node.mapped() = std::move(record);
+    return PutNode<Record>(std::move(node));
+  }
+  // The same for a record that was made in its place. Sets its key.
+  template <typename Record>
+  Mutation& PutNode(EntityNode<Record> node) {
+    node.key() = EntityTraits<Record>::KeyOf(node.mapped());
+    operations_.emplace_back(PutOperation<Record>{std::move(node)});
     return *this;
   }
   template <typename Record>

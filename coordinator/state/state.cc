@@ -88,23 +88,24 @@ std::vector<records::AuditEventRecord> State::ChainAudit(Mutation* mutation) con
 }
 
 template <typename Record>
-void State::Put(Record record, Changes* changes) {
-  auto& table = Table<Record>();
-  const size_t num_before = table.size();
-  // What is new has the greatest key in most tables, and always at start.
-  const auto it = table.try_emplace(table.end(), EntityTraits<Record>::KeyOf(record));
-  if (table.size() == num_before) Index(it->second, -1, changes);
-  it->second = std::move(record);
+void State::Put(EntityNode<Record> node, Places* places, Changes* changes) {
+  auto& next = std::get<typename EntityTable<Record>::iterator>(places->next);
+  const auto it = Table<Record>().insert(next, std::move(node));
+  next = std::next(it);
+  if (!node.empty()) {  // not taken: there is an entity of that key
+    Index(it->second, -1, changes);
+    it->second = std::move(node.mapped());
+  }
   Index(it->second, 1, changes);
 }
 
 template <typename Record>
-void State::Delete(const KeyOf<Record>& key, Changes* changes) {
+void State::Delete(const KeyOf<Record>& key, Places* places, Changes* changes) {
   auto& table = Table<Record>();
   const auto it = table.find(key);
   if (it == table.end()) return;
   Index(it->second, -1, changes);
-  table.erase(it);
+  std::get<typename EntityTable<Record>::iterator>(places->next) = table.erase(it);
 }
 
 namespace {
@@ -124,14 +125,15 @@ struct OperationTraits<Mutation::DeleteOperation<Record>> {
 
 Changes State::Apply(Mutation mutation, CommitKey) {
   Changes changes;
+  Places places(this);
   for (Mutation::Operation& operation : mutation.operations_) {
     std::visit(
         [&](auto& typed) {
           using Traits = OperationTraits<std::decay_t<decltype(typed)>>;
           if constexpr (Traits::kIsPut) {
-            Put(std::move(typed.record), &changes);
+            Put<typename Traits::Entity>(std::move(typed.node), &places, &changes);
           } else {
-            Delete<typename Traits::Entity>(typed.key, &changes);
+            Delete<typename Traits::Entity>(typed.key, &places, &changes);
           }
         },
         operation);
@@ -196,11 +198,11 @@ template <typename Record>
 bool AddIfTable(std::string_view table, std::string_view bytes, Mutation* mutation, bool* is_readable,
                 bool* must_be_stored) {
   if (EntityTraits<Record>::kTable != table) return false;
-  Record record;
-  *is_readable = record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  EntityNode<Record> node = MakeEntityNode<Record>();
+  *is_readable = node.mapped().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
   if (!*is_readable) return true;
-  if (Modernize(&record, mutation)) *must_be_stored = true;
-  mutation->Put(std::move(record));
+  if (Modernize(&node.mapped(), mutation)) *must_be_stored = true;
+  mutation->PutNode<Record>(std::move(node));
   return true;
 }
 template <typename... Records>
@@ -488,7 +490,8 @@ std::string State::DebugExport(bool readable) const {
     for (const int64_t id : load.aux_tasks) out << " a" << id;
     out << "\n";
   }
-  for (const auto& [id, counts] : trial_counts_) {
+  const std::map<int64_t, TrialCounts> trial_counts(trial_counts_.begin(), trial_counts_.end());
+  for (const auto& [id, counts] : trial_counts) {
     out << "trials e" << id << " " << counts.total << " open " << counts.open << " gangs " << counts.gangs << "\n";
   }
   for (const auto& [state, count] : num_experiments_) out << "experiments in state " << state << ": " << count << "\n";

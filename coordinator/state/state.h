@@ -8,10 +8,10 @@
 #include <string>
 #include <string_view>
 #include <tuple>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "coordinator/state/entities.h"
 #include "coordinator/state/mutation.h"
@@ -84,8 +84,8 @@ class State {
     return it == table.end() ? nullptr : &it->second;
   }
   template <typename Record>
-  const std::map<KeyOf<Record>, Record>& All() const {
-    return std::get<std::map<KeyOf<Record>, Record>>(tables_);
+  const EntityTable<Record>& All() const {
+    return std::get<EntityTable<Record>>(tables_);
   }
   // The newest version of a dataset (DatasetVersionRecord) or a model (ModelVersionRecord) of that name; null: none.
   template <typename Record>
@@ -132,16 +132,24 @@ class State {
 
  private:
   template <typename... Records>
-  using TablesOf = std::tuple<std::map<KeyOf<Records>, Records>...>;
+  using TablesOf = std::tuple<EntityTable<Records>...>;
 
   template <typename Record>
-  std::map<KeyOf<Record>, Record>& Table() {
-    return std::get<std::map<KeyOf<Record>, Record>>(tables_);
+  EntityTable<Record>& Table() {
+    return std::get<EntityTable<Record>>(tables_);
   }
+  // Where the next entity of each kind may belong: behind the last one that was put.
+  template <typename... Records>
+  struct PlacesOf {
+    explicit PlacesOf(State* state) : next(state->Table<Records>().end()...) {}
+    std::tuple<typename EntityTable<Records>::iterator...> next;
+  };
+  using Places = AllEntities<PlacesOf>;
+
   template <typename Record>
-  void Put(Record record, Changes* changes);
+  void Put(EntityNode<Record> node, Places* places, Changes* changes);
   template <typename Record>
-  void Delete(const KeyOf<Record>& key, Changes* changes);
+  void Delete(const KeyOf<Record>& key, Places* places, Changes* changes);
 
   // Adds what an entity means for the indexes (`sign` = 1) or takes it away (`sign` = -1).
   template <typename Record>
@@ -170,9 +178,9 @@ class State {
   std::set<TrialId> gangs_;
   std::set<int64_t> waiting_aux_;
   std::map<int64_t, WorkerLoad> loads_;
-  std::map<int64_t, TrialCounts> trial_counts_;
+  absl::flat_hash_map<int64_t, TrialCounts> trial_counts_;
   std::map<int, int64_t> num_experiments_;
-  std::unordered_map<std::string, int64_t> references_;  // by far the largest index; never walked but for the export
+  absl::flat_hash_map<std::string, int64_t> references_;  // by far the largest index; not walked but for the export
   std::map<std::pair<std::string, std::string>, int64_t> dataset_versions_;
   std::map<std::string, std::string> token_names_;
   std::set<std::pair<int64_t, NamePairKey>> requests_by_time_;

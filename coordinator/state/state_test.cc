@@ -16,9 +16,11 @@ namespace ursa {
 // Stands in for Commit, the only one who may apply.
 class StateTestPeer {
  public:
-  static Changes Apply(State* state, Mutation mutation) {
+  // Takes what Put returns: the mutation is used up.
+  static Changes Apply(State* state, Mutation& mutation) { return Apply(state, std::move(mutation)); }
+  static Changes Apply(State* state, Mutation&& mutation) {
     state->ChainAudit(&mutation);
-    return state->Apply(mutation, State::CommitKey());
+    return state->Apply(std::move(mutation), State::CommitKey());
   }
 };
 
@@ -68,8 +70,7 @@ class Records {
  private:
   template <typename Record>
   void AddTyped(const Mutation::PutOperation<Record>& put) {
-    using Traits = EntityTraits<Record>;
-    stored_[{std::string(Traits::kTable), RecordId(Traits::KeyOf(put.record))}] = put.record.SerializeAsString();
+    stored_[{std::string(EntityTraits<Record>::kTable), RecordId(put.key())}] = put.record().SerializeAsString();
   }
   template <typename Record>
   void AddTyped(const Mutation::DeleteOperation<Record>& deletion) {
@@ -317,8 +318,8 @@ TEST(StateTest, LoadingWhatIsStoredGivesTheSameState) {
     for (int step = 0; step < 60; ++step) {
       Mutation mutation = RandomMutation(&rng);
       state.ChainAudit(&mutation);
-      StateTestPeer::Apply(&state, mutation);
       stored.Add(mutation);
+      StateTestPeer::Apply(&state, std::move(mutation));
       records::AuditHeadRecord head = state.audit_head();
       stored.Add(Mutation().Put(head));
     }

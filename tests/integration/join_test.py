@@ -51,6 +51,16 @@ class JoinTest(unittest.TestCase):
             credential = self.folder / "left/worker/credential"
             self.assertEqual(stat.S_IMODE(credential.stat().st_mode), 0o600)
 
+            # What is not needed is taken back, and nobody joins with it.
+            spare = self.ursa.ok("worker", "invite", "--valid", "1m")
+            listed = self.ursa.ok("worker", "invitations")["invitations"]
+            self.assertEqual([(i["id"], i["worker_id"]) for i in listed], [(invite["id"], "w1"), (spare["id"], "")])
+            self.ursa.ok("worker", "revoke", spare["id"])
+            with self.ursa.joined("spare", token=spare["join_token"], status=1) as spare_log:
+                wait_until(lambda: "error: " in spare_log.read_text(), 30, "the revoked token is refused")
+            self.assertIn("token: is not valid", spare_log.read_text())
+            self.assertEqual(self.ursa.run("worker", "revoke", invite["id"]).status, 1)  # it is used
+
             # The token is used up; and it is no token of a worker, or of a person.
             with self.ursa.joined("thief", token=token, status=1) as thief_log:
                 wait_until(lambda: "error: " in thief_log.read_text(), 30, "the thief is refused")

@@ -1,11 +1,11 @@
 // Debian's Abseil is built without the thread sanitizer, which therefore does not see that absl::Mutex orders anything.
-// Under
-// --config=tsan this file defines the members of its synchronization classes anew: each tells the sanitizer what
+// Under --config=tsan this file defines the members of its synchronization classes anew: each tells the sanitizer what
 // happens, and calls the one of the shared library. Await and CondVar::Wait are taken to hold the mutex exclusively.
 
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "absl/synchronization/blocking_counter.h"
@@ -19,7 +19,10 @@ namespace {
 template <typename Function>
 Function Next(const char* symbol) {
   void* found = dlsym(RTLD_NEXT, symbol);
-  if (found == nullptr) abort();  // another version of Abseil than this file is made for
+  if (found == nullptr) {
+    std::fprintf(stderr, "tsan_mutex: %s: not found, another version of Abseil than this file is made for\n", symbol);
+    abort();
+  }
   return reinterpret_cast<Function>(found);
 }
 
@@ -141,7 +144,7 @@ void Mutex::LockWhen(const Condition& cond) {
 
 bool Mutex::LockWhenWithTimeout(const Condition& cond, Duration timeout) {
   URSA_NEXT(bool (*)(Mutex*, const Condition&, Duration),
-            "5Mutex19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE");
+            "N4absl7debian35Mutex19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE");
   Locking locking(this, 0);
   return next(this, cond, timeout);
 }
