@@ -56,8 +56,8 @@ Agent::Agent(CoordinatorLink* link, BlobCache* cache, Clock* clock, worker::v1::
   launcher_.emplace(&*supervisor_, this,
                     TaskLauncher::Options{options_.task_binary, options_.dir, options_.fabric_address, hello.kind(),
                                           options_.server});
-  spare_.emplace(&*launcher_, clock_, &rng_, [this](std::function<void()> input) { Post(std::move(input)); },
-                 options_.spare);
+  spare_.emplace(
+      &*launcher_, clock_, &rng_, [this](std::function<void()> input) { Post(std::move(input)); }, options_.spare);
 }
 
 Agent::~Agent() {
@@ -81,7 +81,8 @@ absl::Status Agent::Run() {
     {
       absl::MutexLock lock(&mu_);
       auto due = [this] { return !mailbox_.empty(); };
-      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due), std::min({state_.NextWakeup(), health_.NextWakeup(), spare_->NextWakeup()}));
+      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due),
+                                std::min({state_.NextWakeup(), health_.NextWakeup(), spare_->NextWakeup()}));
       inputs.swap(mailbox_);
     }
     for (const auto& input : inputs) input();

@@ -41,8 +41,8 @@ namespace ursa {
 // Slots are offered when the machine's checks say so (SlotHealth), which are made before it connects: the first reading
 // of the machine, and a start of ursa-task.
 //
-// A task gets the spare process, if there is one that fits (SpareKeeper); else it is started anew. The spare is no task:
-// the coordinator does not hear of it, and it is on no slot.
+// A task gets the spare process, if there is one that fits (SpareKeeper); else it is started anew. The spare is no
+// task: the coordinator does not hear of it, and it is on no slot.
 //
 // Shutdown order, when the state says ExitAgent: processes (gone by then, or killed), their servers, the stream,
 // transfers.

@@ -315,8 +315,8 @@ TEST_F(AgentTest, ASpareThatDiesIsReplacedAndItsWordsAreNoTasks) {
 TEST_F(AgentTest, TasksStartWithoutASpareThatCannot) {
   options_.task_binary = dir_ + "/task.sh";
   std::ofstream(options_.task_binary) << "#!/bin/sh\ntest \"$1\" != --spare || { echo x >> " << dir_
-                                      << "/tries; exit 3; }\nexec "
-                                      << std::filesystem::absolute(kTestTask).string() << " \"$@\"\n";
+                                      << "/tries; exit 3; }\nexec " << std::filesystem::absolute(kTestTask).string()
+                                      << " \"$@\"\n";
   std::filesystem::permissions(options_.task_binary, std::filesystem::perms::owner_all);
   Run("train", 2);
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
@@ -324,8 +324,7 @@ TEST_F(AgentTest, TasksStartWithoutASpareThatCannot) {
     EXPECT_EQ(event.event().exited().exit_code(), 0);
   const auto num_tries = [this] { return ReadFile(dir_ + "/tries").value_or("").size() / 2; };
   const int beats = coordinator_.received().num_heartbeats;
-  ASSERT_TRUE(coordinator_.WaitFor(
-      [&](const Received& r) { return num_tries() >= 3 && r.num_heartbeats > beats; }));
+  ASSERT_TRUE(coordinator_.WaitFor([&](const Received& r) { return num_tries() >= 3 && r.num_heartbeats > beats; }));
 }
 
 TEST_F(AgentTest, AWithheldWorkerHasNoSpare) {

@@ -221,7 +221,8 @@ class Service final : public TaskService::CallbackService {
     absl::MutexLock lock(&mu_);
     URSA_CHECK(!assigned_) << "assigned twice: " << key.ToString();
     assigned_ = {key, assignment};
-    if (waiter_.call != nullptr) waiter_.call->Finish(absl::OkStatus(), [this] { *waiter_.response = assigned_->assignment; });
+    if (waiter_.call != nullptr)
+      waiter_.call->Finish(absl::OkStatus(), [this] { *waiter_.response = assigned_->assignment; });
     waiter_ = {};
   }
 
@@ -312,8 +313,8 @@ class Service final : public TaskService::CallbackService {
     const size_t queued = watcher_ == nullptr ? waiting_bytes_ : watcher_->queue_bytes();
     const size_t bytes = directive.ByteSizeLong();
     if (queued > 0 && queued + bytes > options_.directives_bytes_max)
-      return absl::ResourceExhaustedError(absl::StrCat("task ", assigned_ ? assigned_->key.task_id : "", ": ", queued + bytes,
-                                                       " bytes of directives wait, the limit is ",
+      return absl::ResourceExhaustedError(absl::StrCat("task ", assigned_ ? assigned_->key.task_id : "", ": ",
+                                                       queued + bytes, " bytes of directives wait, the limit is ",
                                                        options_.directives_bytes_max));
     if (watcher_ != nullptr) {
       watcher_->Push(std::move(directive));

@@ -35,8 +35,9 @@ class TaskHost {
 };
 
 // Serves TaskService to one process over one connected socket; whoever holds the other end is the task, so nothing else
-// needs to be proved. Before Assign() it answers nothing but refusals, and lets GetAssignment wait. Safe for use by many threads. Destruction ends all calls with CANCELLED and closes the socket; it
-// waits for handlers that run, so it must not be called from one.
+// needs to be proved. Before Assign() it answers nothing but refusals, and lets GetAssignment wait. Safe for use by
+// many threads. Destruction ends all calls with CANCELLED and closes the socket; it waits for handlers that run, so it
+// must not be called from one.
 class TaskServer {
  public:
   struct Options {

@@ -11,8 +11,8 @@
 namespace ursa {
 
 // A spare is a process of ursa-task that has loaded its libraries and knows of no task. It is taken by the next task
-// that starts, which so saves the time to load them: what matters most when a gang waits for a rank to be replaced. Pure:
-// no I/O, no clock, no threads; time comes in.
+// that starts, which so saves the time to load them: what matters most when a gang waits for a rank to be replaced.
+// Pure: no I/O, no clock, no threads; time comes in.
 //
 //   none --1--> warming --2--> ready --3--> none (the process is the task's)
 //    ^             `-----4-------'
@@ -70,8 +70,8 @@ class SpareKeeper {
   absl::Time retry_at_ = absl::InfinitePast();
 
   Phase phase_ = Phase::kNone;
-  int threads_ = 0;      // of the present spare
-  absl::Time ready_at_;  // phase kWarming: at the latest; kReady: since when
+  int threads_ = 0;          // of the present spare
+  absl::Time ready_at_;      // phase kWarming: at the latest; kReady: since when
   bool is_failure_ = false;  // phase kEnding: it was too slow
 };
 

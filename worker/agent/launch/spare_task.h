@@ -19,9 +19,9 @@
 
 namespace ursa {
 
-// Carries out what SpareKeeper decides: starts a process of ursa-task that waits for its assignment, watches it, gives it
-// away. It dies with this process, as all that the supervisor starts. Borrows all. Touched by one thread, that of the
-// agent's Run().
+// Carries out what SpareKeeper decides: starts a process of ursa-task that waits for its assignment, watches it, gives
+// it away. It dies with this process, as all that the supervisor starts. Borrows all. Touched by one thread, that of
+// the agent's Run().
 class SpareTask {
  public:
   // `post` has a function called on the agent's thread.
@@ -38,8 +38,8 @@ class SpareTask {
     LaunchedTask process;
     std::string printed;
   };
-  // The spare, told that this is its task; nothing if the task is to be started in the ordinary way. To be called before
-  // each start.
+  // The spare, told that this is its task; nothing if the task is to be started in the ordinary way. To be called
+  // before each start.
   std::optional<Taken> TakeFor(const ProcessKey& key, const worker::v1::TaskAssignment& assignment, bool is_on_slot);
 
   // Whether the process is the spare; then it is dealt with.

@@ -32,15 +32,15 @@ absl::Status ExitStatus(const ProcessSupervisor::Exit& exit, std::string_view pr
 absl::StatusOr<LaunchedTask> TaskLauncher::Launch(const ProcessKey& key, const worker::v1::TaskAssignment& assignment) {
   URSA_ASSIGN_OR_RETURN(Ends ends, Connect(nullptr));
   ends.server->Assign(key, assignment);
-  return Start(next_process_id_++, std::move(ends),
-               {"ursa-task", "--task", key.task_id, "--rank", absl::StrCat(key.rank), "--epoch", absl::StrCat(key.epoch)},
-               assignment.threads());
+  return Start(
+      next_process_id_++, std::move(ends),
+      {"ursa-task", "--task", key.task_id, "--rank", absl::StrCat(key.rank), "--epoch", absl::StrCat(key.epoch)},
+      assignment.threads());
 }
 
 absl::StatusOr<LaunchedTask> TaskLauncher::LaunchSpare(int threads, std::function<void(int64_t process_id)> on_ready) {
   const int64_t process_id = next_process_id_++;
-  URSA_ASSIGN_OR_RETURN(
-      Ends ends, Connect([process_id, on_ready = std::move(on_ready)] { on_ready(process_id); }));
+  URSA_ASSIGN_OR_RETURN(Ends ends, Connect([process_id, on_ready = std::move(on_ready)] { on_ready(process_id); }));
   return Start(process_id, std::move(ends),
                {"ursa-spare", "--spare", options_.kind, "--room", std::string(kRoomForTask, '.')}, threads);
 }
