@@ -165,7 +165,7 @@ void Agent::Do(TaskTable::Start action) {
 absl::Status Agent::StartProcess(const TaskTable::Start& action) {
   const ProcessKey& key = action.key;
   URSA_RETURN_IF_ERROR(failpoints::agent_before_spawn.Pass());
-  std::optional<SpareTask::Taken> spare = spare_->TakeFor(key, action.assignment, action.slot.has_value());
+  std::optional<SpareTask::Taken> spare = spare_->TakeFor(key, action.assignment);
   LaunchedTask launched;
   if (spare) {
     launched = std::move(spare->process);

@@ -5,183 +5,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/digest.h"
 #include "base/file.h"
 #include "gtest/gtest.h"
-#include "worker/agent/grpc_coordinator_link.h"
-#include "worker/agent/testing/fake_coordinator.h"
-#include "worker/agent/testing/fake_coordinator_service.h"
+#include "worker/agent/agent_testing.h"
 
 namespace ursa {
 namespace {
-
-using Received = FakeCoordinator::Received;
-using worker::v1::DesiredState;
-using worker::v1::StampedEvent;
-using worker::v1::TaskFinished;
-
-constexpr char kTestTask[] = "worker/agent/testing/test_task";
-
-constexpr int kThreads = 3;  // of every task
-
-void AddOrder(DesiredState* desired, const std::string& id, int64_t epoch, const std::string& script, int num_ranks = 1,
-              bool stop = false) {
-  auto* order = desired->add_orders();
-  order->mutable_assignment()->set_task_id(id);
-  order->mutable_assignment()->set_epoch(epoch);
-  order->mutable_assignment()->set_log_name(script);
-  order->mutable_assignment()->set_threads(kThreads);
-  order->set_stop(stop);
-  for (int i = 0; i < num_ranks; ++i) {
-    order->mutable_assignment()->add_ranks(i);
-    order->add_slots(i);
-  }
-}
-
-// Events of one kind in the order they came.
-std::vector<StampedEvent> Events(const Received& received, worker::v1::TaskEvent::EventCase kind) {
-  std::vector<StampedEvent> found;
-  for (const auto& event : received.events) {
-    if (event.event().event_case() == kind) found.push_back(event);
-  }
-  return found;
-}
-int NumExited(const Received& received) {
-  return static_cast<int>(Events(received, worker::v1::TaskEvent::kExited).size());
-}
-
-// Command lines of living processes that name `word`.
-std::vector<std::string> ProcessesNaming(const std::string& word) {
-  std::vector<std::string> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const auto line = ReadFile(entry.path().string() + "/cmdline");
-    if (line.ok() && absl::StrContains(*line, word) && entry.path().filename() != std::to_string(::getpid()))
-      found.push_back(*line);
-  }
-  return found;
-}
-// Spare processes of the agent of this folder.
-std::vector<std::string> Spares(const std::string& dir) {
-  std::vector<std::string> found = ProcessesNaming(dir);
-  found.erase(std::remove_if(found.begin(), found.end(),
-                             [](const std::string& line) { return !absl::StrContains(line, "--spare"); }),
-              found.end());
-  return found;
-}
-bool NoneSoon(const std::string& word) {
-  for (int i = 0; i < 300 && !ProcessesNaming(word).empty(); ++i)
-    absl::SleepFor(absl::Milliseconds(10));  // tidy: allow(sleep-in-test) the end of another's child has no event
-  return ProcessesNaming(word).empty();
-}
-
-class AgentTest : public testing::Test {
- protected:
-  AgentTest() : dir_(testing::TempDir() + "/agent_" + RandomHex(4)) {
-    std::filesystem::create_directories(dir_);
-    std::ofstream(dir_ + "/token") << "secret";
-    server_ = FakeCoordinatorServer::Start(&coordinator_, "secret");
-  }
-  ~AgentTest() override {
-    if (agent_ != nullptr) {
-      EXPECT_TRUE(Finish().ok());
-    }
-    EXPECT_TRUE(NoneSoon(dir_)) << ProcessesNaming(dir_)[0];
-  }
-
-  void StartAgent() {
-    GrpcCoordinatorLinkOptions link_options;
-    link_options.address = [this] { return server_->address(); };
-    link_options.token_file = dir_ + "/token";
-    link_ = NewGrpcCoordinatorLink(link_options);
-    BlobCache::Options cache_options;
-    cache_options.free_bytes_min = 0;
-    cache_ = *BlobCache::Open(dir_ + "/cache", cache_options);
-    options_.dir = dir_;
-    options_.worker_id_file = dir_ + "/worker.id";
-    if (options_.task_binary.empty()) options_.task_binary = kTestTask;
-    options_.state.reconnect = {absl::Milliseconds(10), absl::Milliseconds(50), 2};
-    options_.fetch.retry = options_.upload.retry = options_.spare.retry = options_.state.reconnect;
-    options_.spare.threads = kThreads;
-    options_.spare.settle = absl::Milliseconds(10);
-    worker::v1::Hello hello;
-    hello.set_slots(2);
-    hello.set_kind("cpu");
-    hello.set_incarnation(RandomHex(8));
-    agent_ = std::make_unique<Agent>(link_.get(), cache_.get(), Clock::Real(), hello, options_);
-    thread_ = std::thread([this] { result_ = agent_->Run(); });
-  }
-  void Run(const std::string& script, int num_ranks = 1) {
-    if (agent_ == nullptr) StartAgent();
-    DesiredState desired;
-    AddOrder(&desired, "t1.1", 1, script, num_ranks);
-    coordinator_.SetDesired(desired);
-  }
-  bool WaitForRunning(size_t count) {
-    return coordinator_.WaitFor([&](const Received& r) { return r.last_heartbeat.size() == count; });
-  }
-  bool WaitForLog(const std::string& text) {
-    return coordinator_.WaitFor([&](const Received& r) {
-      for (const auto& event : r.events) {
-        if (absl::StrContains(event.event().log().data(), text)) return true;
-      }
-      return false;
-    });
-  }
-  // Runs one task after the other, until one was a spare's whose words are in the log, and it has ended.
-  bool RunUntilSpareIsTaken(const std::string& spares_words) {
-    if (agent_ == nullptr) StartAgent();
-    for (int i = 1; i <= 200 && !HasLogged(spares_words); ++i) {
-      DesiredState desired;
-      AddOrder(&desired, absl::StrCat("t1.", i), 1, "train");
-      coordinator_.SetDesired(desired);
-      if (!coordinator_.WaitFor([i](const Received& r) { return NumExited(r) == i; })) return false;
-    }
-    return HasLogged(spares_words);
-  }
-  bool HasLogged(const std::string& text) const {
-    for (const auto& event : Events(coordinator_.received(), worker::v1::TaskEvent::kLog)) {
-      if (absl::StrContains(event.event().log().data(), text)) return true;
-    }
-    return false;
-  }
-  bool HasSparesSoon(size_t count) const {
-    for (int i = 0; i < 1000 && Spares(dir_).size() != count; ++i)
-      absl::SleepFor(absl::Milliseconds(10));  // tidy: allow(sleep-in-test) a process has no event for its start
-    return Spares(dir_).size() == count;
-  }
-  absl::Status Finish() {
-    agent_->Shutdown();
-    thread_.join();
-    agent_.reset();
-    return result_;
-  }
-
-  const std::string dir_;
-  FakeCoordinator coordinator_;
-  std::unique_ptr<FakeCoordinatorServer> server_;
-  std::unique_ptr<CoordinatorLink> link_;
-  std::unique_ptr<BlobCache> cache_;
-  Agent::Options options_;
-  std::unique_ptr<Agent> agent_;
-  std::thread thread_;
-  absl::Status result_;
-};
 
 TEST_F(AgentTest, RegistersAndKeepsItsId) {
   StartAgent();
@@ -287,58 +127,6 @@ TEST_F(AgentTest, ASlotIsFreeWhenItsDevicesMemoryIs) {
   EXPECT_TRUE(WaitForRunning(1));
   used_bytes = 0;
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
-}
-
-TEST_F(AgentTest, ATaskTakesTheSpareWithWhatItPrintedAndTheNextSpareComes) {
-  ASSERT_TRUE(RunUntilSpareIsTaken("a spare of kind cpu\nrunning train rank 0 device 0 threads 3\n"));
-  for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kExited))
-    EXPECT_EQ(event.event().exited().exit_code(), 0);
-  for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kFinished))
-    EXPECT_EQ(event.event().finished().outcome(), TaskFinished::OUTCOME_COMPLETED);
-  EXPECT_TRUE(HasSparesSoon(1));
-}
-
-TEST_F(AgentTest, ASpareThatDiesIsReplacedAndItsWordsAreNoTasks) {
-  StartAgent();
-  for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(HasSparesSoon(1));
-    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      const auto line = ReadFile(entry.path().string() + "/cmdline");
-      if (line.ok() && absl::StrContains(*line, dir_) && absl::StrContains(*line, "--spare"))
-        ::kill(std::stoi(entry.path().filename()), SIGKILL);
-    }
-  }
-  EXPECT_TRUE(HasSparesSoon(1));
-  EXPECT_EQ(NumExited(coordinator_.received()), 0);
-}
-
-TEST_F(AgentTest, TasksStartWithoutASpareThatCannot) {
-  options_.task_binary = dir_ + "/task.sh";
-  std::ofstream(options_.task_binary) << "#!/bin/sh\ntest \"$1\" != --spare || { echo x >> " << dir_
-                                      << "/tries; exit 3; }\nexec " << std::filesystem::absolute(kTestTask).string()
-                                      << " \"$@\"\n";
-  std::filesystem::permissions(options_.task_binary, std::filesystem::perms::owner_all);
-  Run("train", 2);
-  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
-  for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kExited))
-    EXPECT_EQ(event.event().exited().exit_code(), 0);
-  const auto num_tries = [this] { return ReadFile(dir_ + "/tries").value_or("").size() / 2; };
-  const int beats = coordinator_.received().num_heartbeats;
-  ASSERT_TRUE(coordinator_.WaitFor([&](const Received& r) { return num_tries() >= 3 && r.num_heartbeats > beats; }));
-}
-
-TEST_F(AgentTest, AWithheldWorkerHasNoSpare) {
-  StartAgent();
-  ASSERT_TRUE(HasSparesSoon(1));
-  DesiredState desired;
-  desired.set_withheld(true);
-  coordinator_.SetDesired(desired);
-  ASSERT_TRUE(HasSparesSoon(0));
-  coordinator_.SetDesired(DesiredState());
-  ASSERT_TRUE(HasSparesSoon(1));
-  coordinator_.SetAway(true);
-  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return r.num_refused > 2; }));
-  EXPECT_TRUE(HasSparesSoon(1)) << "the coordinator will be back";
 }
 
 TEST_F(AgentTest, ProgramThatDoesNotStartIsReported) {
@@ -542,7 +330,7 @@ TEST_F(WorkerProgramTest, SecondSignalKillsAtOnce) {
 
 TEST_F(WorkerProgramTest, KilledAgentLeavesNoOrphanAndComesBackAsTheSameWorker) {
   const pid_t first = StartProgram();
-  ASSERT_TRUE(HasSparesSoon(1));
+  ASSERT_NE(NextSpare(), 0);
   Desire("deaf");
   ASSERT_TRUE(WaitForRunning(2));
   EXPECT_GE(ProcessesNaming(dir_).size(), 3u);

@@ -32,9 +32,9 @@ absl::Time SpareKeeper::NextWakeup() const {
   return next;
 }
 
-bool SpareKeeper::TakeFor(int threads, bool is_on_slot, absl::Time now) {
+bool SpareKeeper::TakeFor(int threads, bool is_training, absl::Time now) {
   settled_at_ = now + options_.settle;
-  if (is_on_slot) wanted_threads_ = threads;
+  if (is_training) wanted_threads_ = threads;
   if (phase_ != Phase::kReady || threads_ != threads) return false;
   phase_ = Phase::kNone;
   backoff_.Reset();

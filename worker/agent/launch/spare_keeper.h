@@ -27,7 +27,7 @@ namespace ursa {
 class SpareKeeper {
  public:
   struct Options {
-    int threads = 1;  // of the first spare; later ones are as the newest task on slots
+    int threads = 1;  // of the first spare; later ones are as the newest training
     // A task that has just started, or a gang that meets with it, needs the cores more.
     absl::Duration settle = absl::Seconds(2);
     absl::Duration ready_limit = absl::Seconds(60);  // from the start of a spare until it is ready
@@ -50,8 +50,8 @@ class SpareKeeper {
   // Whether tasks may come; at first they may not.
   void SetWanted(bool is_wanted) { is_wanted_ = is_wanted; }
 
-  // A process of a task is about to start, on a slot or as an auxiliary one; whether it gets the spare.
-  bool TakeFor(int threads, bool is_on_slot, absl::Time now);
+  // A process of a task is about to start; whether it gets the spare.
+  bool TakeFor(int threads, bool is_training, absl::Time now);
 
   void OnReady(absl::Time now);
   // The spare has been reaped, or could not be started.

@@ -76,11 +76,11 @@ TEST_F(SpareKeeperTest, OnlyAReadyOneIsTaken) {
 TEST_F(SpareKeeperTest, ATaskOfAnotherNumberOfThreadsLeavesIt) {
   Warm();
   EXPECT_FALSE(keeper_->TakeFor(1, false, now_)) << "auxiliary";
-  EXPECT_EQ(After(absl::Seconds(10)), "") << "the slots' tasks are what it is for";
+  EXPECT_EQ(After(absl::Seconds(10)), "") << "trainings are what it is for";
   EXPECT_FALSE(keeper_->TakeFor(4, true, now_));
   EXPECT_EQ(After(absl::Seconds(2)), "");
   EXPECT_EQ(Wait(), absl::Seconds(1));
-  EXPECT_EQ(After(absl::Seconds(1)), "end") << "the next one on slots is likely to be as this";
+  EXPECT_EQ(After(absl::Seconds(1)), "end") << "the next training is likely to be as this";
   EXPECT_FALSE(keeper_->TakeFor(2, false, now_)) << "it is being ended";
   EXPECT_EQ(Now(), "");
   keeper_->OnEnded(now_);

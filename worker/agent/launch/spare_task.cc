@@ -1,5 +1,6 @@
 #include "worker/agent/launch/spare_task.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -38,9 +39,10 @@ void SpareTask::Start(int threads) {
   }
 }
 
-std::optional<SpareTask::Taken> SpareTask::TakeFor(const ProcessKey& key, const worker::v1::TaskAssignment& assignment,
-                                                   bool is_on_slot) {
-  if (!keeper_.TakeFor(assignment.threads(), is_on_slot, clock_->Now())) return std::nullopt;
+std::optional<SpareTask::Taken> SpareTask::TakeFor(const ProcessKey& key,
+                                                   const worker::v1::TaskAssignment& assignment) {
+  const int threads = std::max(1, assignment.threads());
+  if (!keeper_.TakeFor(threads, assignment.has_train(), clock_->Now())) return std::nullopt;
   Taken taken{std::move(spare_->process), std::move(spare_->printed)};
   spare_.reset();
   if (!launcher_->IsAlive(taken.process.process_id)) {

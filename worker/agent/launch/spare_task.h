@@ -40,7 +40,7 @@ class SpareTask {
   };
   // The spare, told that this is its task; nothing if the task is to be started in the ordinary way. To be called
   // before each start.
-  std::optional<Taken> TakeFor(const ProcessKey& key, const worker::v1::TaskAssignment& assignment, bool is_on_slot);
+  std::optional<Taken> TakeFor(const ProcessKey& key, const worker::v1::TaskAssignment& assignment);
 
   // Whether the process is the spare; then it is dealt with.
   bool OnOutput(int64_t process_id, std::string_view printed);
