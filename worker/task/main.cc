@@ -22,6 +22,7 @@
 #include "worker/task/ingest.h"
 #include "worker/task/spare.h"
 #include "worker/task/training.h"
+#include "worker/task/warm_up.h"
 #include "worker/train/memory.h"
 
 namespace ursa {
