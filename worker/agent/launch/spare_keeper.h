@@ -29,7 +29,7 @@ class SpareKeeper {
   struct Options {
     int threads = 1;  // of the first spare; later ones are as the newest training
     // A task that has just started, or a gang that meets with it, needs the cores more.
-    absl::Duration settle = absl::Seconds(2);
+    absl::Duration settle = absl::Seconds(1);
     absl::Duration ready_limit = absl::Seconds(60);  // from the start of a spare until it is ready
     Backoff::Options retry{absl::Seconds(1), absl::Seconds(60), 2};
   };
