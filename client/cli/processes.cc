@@ -93,7 +93,9 @@ std::vector<DaemonProcess> FindDaemons(const std::string& folder) {
     std::vector<std::string> words = CommandLine(pid);
     if (words.empty()) continue;
     const std::string program = Basename(words[0]);
-    if (program != kCoordinatorProgram && program != kWorkerProgram && program != kTaskProgram) continue;
+    if (program != kCoordinatorProgram && program != kWorkerProgram && program != kTaskProgram &&
+        program != kSpareProgram)
+      continue;
     if (NamesFolder(words, folder)) found.push_back({pid, program, std::move(words)});
   }
   return found;

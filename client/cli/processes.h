@@ -17,6 +17,7 @@ namespace ursa::cli {
 inline constexpr char kCoordinatorProgram[] = "ursa-coordinator";
 inline constexpr char kWorkerProgram[] = "ursa-worker";
 inline constexpr char kTaskProgram[] = "ursa-task";
+inline constexpr char kSpareProgram[] = "ursa-spare";  // an ursa-task that has no task
 
 // A live process of one of the programs above.
 struct DaemonProcess {

@@ -475,6 +475,7 @@ TEST_F(GangsTest, ADrainedWorkerGetsNothingNew) {
                   .Change<v1::Worker>(
                       [&](Tx& tx, const Caller& c) { return harness_.coordinator().workers().Drain(tx, c, request); })
                   .ok());
+  EXPECT_TRUE(worker_.desired().withheld());  // so that it holds nothing ready
   const std::string id = Start();
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
   v1::ResumeWorkerRequest resume;
@@ -484,6 +485,7 @@ TEST_F(GangsTest, ADrainedWorkerGetsNothingNew) {
                       [&](Tx& tx, const Caller& c) { return harness_.coordinator().workers().Resume(tx, c, resume); })
                   .ok());
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_RUNNING);
+  EXPECT_FALSE(worker_.desired().withheld());
 }
 
 TEST_F(GangsTest, MistakesAreToldAtSubmit) {

@@ -162,7 +162,7 @@ void Workers::Welcome(Tx& tx, int64_t worker_id) {
   Send(tx, worker_id, std::move(welcome));
   // The first desired state is sent also when it is empty: whatever still runs there is to be stopped.
   worker::v1::ConnectResponse desired;
-  add_orders_(tx, worker_id, desired.mutable_desired());
+  *desired.mutable_desired() = Desired(tx, worker_id);
   leases_[worker_id].sent_orders = desired.desired().SerializeAsString();
   Send(tx, worker_id, std::move(desired));
 }
@@ -245,12 +245,20 @@ void Workers::Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse messag
   tx.AfterDurable([session = it->second.session, message = std::move(message)] { session->Send(message); });
 }
 
+worker::v1::DesiredState Workers::Desired(const Tx& tx, int64_t worker_id) const {
+  worker::v1::DesiredState desired;
+  add_orders_(tx, worker_id, &desired);
+  const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);
+  desired.set_withheld(record != nullptr && (record->drained() || !record->set_aside().empty()));
+  return desired;
+}
+
 void Workers::SyncOrders(Tx& tx, const std::set<int64_t>& worker_ids) {
   for (const int64_t worker_id : worker_ids) {
     const auto it = leases_.find(worker_id);
     if (it == leases_.end() || it->second.session == nullptr) continue;
     worker::v1::ConnectResponse message;
-    add_orders_(tx, worker_id, message.mutable_desired());
+    *message.mutable_desired() = Desired(tx, worker_id);
     std::string orders = message.desired().SerializeAsString();
     if (orders == it->second.sent_orders) continue;
     it->second.sent_orders = std::move(orders);

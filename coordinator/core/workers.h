@@ -128,6 +128,7 @@ class Workers {
   // What the earlier incarnation ran is gone.
   void ReplaceIncarnation(Tx& tx, int64_t worker_id);
   void Welcome(Tx& tx, int64_t worker_id);
+  worker::v1::DesiredState Desired(const Tx& tx, int64_t worker_id) const;
   absl::StatusOr<records::WorkerRecord> FindByName(const Tx& tx, const std::string& name) const;
 
   const Environment& env_;

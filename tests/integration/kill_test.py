@@ -18,16 +18,24 @@ ENDED = ("COMPLETED", "ERROR", "CANCELED")
 COMPARED = ("train_loss", "valid_loss", "error_rate", "accuracy")
 
 
+def warm_spare(ursa):
+    """The process that waits for a task with its libraries loaded, or None."""
+    log = (ursa.folder / "log/worker.log").read_text()
+    return next((pid for pid, _ in ursa.processes("ursa-spare") if f"spare READY pid={pid}\n" in log), None)
+
+
 def train(kills):
-    """Trains on two ranks; every dozen steps kills the next program. Returns metric points, artifact hash, what `show` said."""
+    """Trains on two ranks; every dozen steps kills the next program, a rank when there is a spare to take its place. Returns metric
+    points, artifact hash, what `show` said, spares and which of them were seen as tasks."""
     with tempfile.TemporaryDirectory() as scratch, Cluster() as ursa:
         draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
         ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
         job = ursa.ok("experiment", "create", write_recipe(scratch, "stripes", epochs=14))["experiment_id"]
-        waiting, next_step, resumed, shown = list(kills), 5, set(), None
+        waiting, next_step, resumed, shown, spares, taken = list(kills), 5, set(), None, set(), set()
 
         def ended():
             nonlocal next_step, shown
+            taken.update(pid for pid, command in ursa.processes("ursa-task") if pid in spares and "--task t1.1 --rank" in command)
             answer = ursa.run("experiment", "show", job)
             if answer.status != 0:
                 return False
@@ -35,6 +43,11 @@ def train(kills):
             resumed.add(answer["resumed_from_step"])
             if answer["state"] in ENDED:
                 return True
+            if waiting[:1] == ["ursa-task"] and answer["step"] >= next_step:
+                spare = warm_spare(ursa)
+                if spare is None:
+                    return False
+                spares.add(spare)
             if waiting and answer["step"] >= next_step and ursa.kill(waiting[0]):
                 next_step = answer["step"] + 12
                 if waiting.pop(0) != "ursa-task":
@@ -46,7 +59,7 @@ def train(kills):
         version = ursa.ok("model", "register", "stripes", "--experiment", job, "--checkpoint", "last")
         assert ursa.ok("audit", "verify")["ok"] is True
         return {"state": shown["state"], "reason": shown["reason"], "restarts": shown["restarts"], "resumed": resumed, "left": waiting,
-                "points": points, "artifact": version["artifact_hash"]}
+                "spares": spares, "taken": taken, "points": points, "artifact": version["artifact_hash"]}
 
 
 class KillTest(unittest.TestCase):
@@ -55,6 +68,7 @@ class KillTest(unittest.TestCase):
         storm = train(["ursa-task", "ursa-coordinator", "ursa-worker"])
         self.assertEqual((calm["state"], storm["state"]), ("COMPLETED", "COMPLETED"), storm["reason"])
         self.assertEqual(storm["left"], [], "every planned kill is made")
+        self.assertEqual((len(storm["spares"]), storm["taken"]), (1, storm["spares"]), "the spare took the place of the rank")
         self.assertEqual(calm["restarts"], 0)
         self.assertGreaterEqual(storm["restarts"], 1)
         self.assertGreater(max(storm["resumed"]), 0, "it resumed, not started afresh")

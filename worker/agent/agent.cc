@@ -1,16 +1,10 @@
 #include "worker/agent/agent.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -29,15 +23,6 @@ std::string PutOwner(const ProcessKey& key) { return absl::StrCat("put:", key.To
 std::string EventOwner(int64_t event_id) { return absl::StrCat("event:", event_id); }
 
 constexpr size_t kSelfCheckBytesMax = 4096;
-
-absl::Status SelfCheckStatus(const ProcessSupervisor::Exit& exit, absl::string_view printed) {
-  if (exit.exit_code == 0 && exit.signal == 0) return absl::OkStatus();
-  printed = absl::StripAsciiWhitespace(printed);
-  const size_t line = printed.rfind('\n');
-  return absl::InternalError(
-      absl::StrCat(exit.signal != 0 ? absl::StrCat("signal ", exit.signal) : absl::StrCat("exit code ", exit.exit_code),
-                   printed.empty() ? "" : ": ", printed.substr(line == absl::string_view::npos ? 0 : line + 1)));
-}
 
 uint64_t RandomSeed() { return std::stoull(RandomHex(8), nullptr, 16); }
 
@@ -68,6 +53,11 @@ Agent::Agent(CoordinatorLink* link, BlobCache* cache, Clock* clock, worker::v1::
   supervisor_.emplace(ProcessSupervisor::Callbacks{
       [this](int64_t id, std::string_view printed) { OnOutput(id, printed); },
       [this](int64_t id, const ProcessSupervisor::Exit& exit) { Post([this, id, exit] { OnExit(id, exit); }); }});
+  launcher_.emplace(&*supervisor_, this,
+                    TaskLauncher::Options{options_.task_binary, options_.dir, options_.fabric_address, hello.kind(),
+                                          options_.server});
+  spare_.emplace(
+      &*launcher_, clock_, &rng_, [this](std::function<void()> input) { Post(std::move(input)); }, options_.spare);
 }
 
 Agent::~Agent() {
@@ -77,6 +67,7 @@ Agent::~Agent() {
   }
   link_->Stop();
   supervisor_.reset();
+  spare_.reset();
   processes_.clear();
   stream_.reset();
   uploader_.reset();
@@ -90,7 +81,8 @@ absl::Status Agent::Run() {
     {
       absl::MutexLock lock(&mu_);
       auto due = [this] { return !mailbox_.empty(); };
-      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due), std::min(state_.NextWakeup(), health_.NextWakeup()));
+      clock_->AwaitWithDeadline(&mu_, absl::Condition(&due),
+                                std::min({state_.NextWakeup(), health_.NextWakeup(), spare_->NextWakeup()}));
       inputs.swap(mailbox_);
     }
     for (const auto& input : inputs) input();
@@ -102,6 +94,7 @@ absl::Status Agent::Run() {
     StepHealth();
     for (AgentAction& action : state_.TakeActions(clock_->Now()))
       std::visit([this](auto& a) { Do(std::move(a)); }, action);
+    spare_->Step(state_.awaits_tasks());
   }
   {
     absl::MutexLock lock(&mu_);
@@ -132,7 +125,7 @@ void Agent::StepHealth() {
   const SlotHealth::Todo todo = health_.TakeTodo(clock_->Now());
   if (todo.read) reader_->Request();
   if (todo.self_check) StartSelfCheck();
-  if (todo.end_self_check && self_check_id_ != 0) supervisor_->Signal(self_check_id_, SIGKILL);
+  if (todo.end_self_check && self_check_id_ != 0) launcher_->Kill(self_check_id_);
   if (todo.has_news && health_.is_checked() && state_.SetSlots(health_.States())) {
     for (const v1::WorkerSlot& slot : health_.States()) {
       if (slot.reason().empty()) continue;
@@ -147,28 +140,21 @@ void Agent::StepHealth() {
 }
 
 void Agent::StartSelfCheck() {
-  self_check_id_ = next_process_id_++;
   self_check_printed_.clear();
-  ProcessSupervisor::Command command;
-  command.program = options_.task_binary;
-  command.arguments = {"ursa-task", "--self_check", "--dir", options_.dir};
-  const absl::StatusOr<pid_t> pid = supervisor_->Start(self_check_id_, command);
-  if (pid.ok()) return;
-  self_check_id_ = 0;
-  health_.OnSelfCheck(pid.status(), clock_->Now());
+  const absl::StatusOr<int64_t> process_id = launcher_->LaunchSelfCheck();
+  self_check_id_ = process_id.value_or(0);
+  if (!process_id.ok()) health_.OnSelfCheck(process_id.status(), clock_->Now());
 }
 
 // ---- processes
 
 void Agent::Do(TaskTable::Start action) {
-  const int64_t process_id = next_process_id_++;
-  const absl::Status status = StartProcess(action, process_id);
+  const absl::Status status = StartProcess(action);
   if (status.ok()) {
     if (action.slot) health_.OnStarted(*action.slot);
     return state_.OnStarted(action.key);
   }
   URSA_LOG(ERROR) << "task=" << action.key.ToString() << " cannot be started: " << status;
-  processes_.erase(process_id);
   worker::v1::TaskExited exited;
   exited.set_exit_code(127);
   exited.set_last_words(absl::StrCat("worker: ", status.message()));
@@ -176,47 +162,24 @@ void Agent::Do(TaskTable::Start action) {
   Post([] {});  // the state has news
 }
 
-absl::Status Agent::StartProcess(const TaskTable::Start& action, int64_t process_id) {
+absl::Status Agent::StartProcess(const TaskTable::Start& action) {
   const ProcessKey& key = action.key;
-  int sockets[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) return ErrnoStatus(errno, "socketpair");
-  absl::StatusOr<std::unique_ptr<TaskServer>> server =
-      TaskServer::Start(key, action.assignment, this, sockets[0], options_.server);
-  if (!server.ok()) {
-    ::close(sockets[1]);
-    return server.status();
+  URSA_RETURN_IF_ERROR(failpoints::agent_before_spawn.Pass());
+  std::optional<SpareTask::Taken> spare = spare_->TakeFor(key, action.assignment);
+  LaunchedTask launched;
+  if (spare) {
+    launched = std::move(spare->process);
+  } else {
+    URSA_ASSIGN_OR_RETURN(launched, launcher_->Launch(key, action.assignment));
   }
-  // Before the start, so that its first words and its end find it.
-  processes_.emplace(process_id,
-                     Process{key, *std::move(server), LogCollector(options_.log, clock_->Now()), action.slot});
-  ProcessSupervisor::Command command;
-  command.program = options_.task_binary;
-  command.arguments = {"ursa-task",
-                       "--dir",
-                       options_.dir,
-                       "--fd",
-                       absl::StrCat(ProcessSupervisor::kInheritedFd),
-                       "--task",
-                       key.task_id,
-                       "--rank",
-                       absl::StrCat(key.rank),
-                       "--epoch",
-                       absl::StrCat(key.epoch),
-                       "--fabric_address",
-                       options_.fabric_address};
-  const std::string threads = absl::StrCat(std::max(1, action.assignment.threads()));
-  // A device's number is NVML's, which goes by PCI addresses.
-  command.environment = {{"OMP_WAIT_POLICY", "PASSIVE"},
-                         {"OMP_NUM_THREADS", threads},
-                         {"MKL_NUM_THREADS", threads},
-                         {"CUDA_DEVICE_ORDER", "PCI_BUS_ID"}};
-  command.inherited_fd = sockets[1];
-  const absl::Status before = failpoints::agent_before_spawn.Pass();
-  const absl::StatusOr<pid_t> pid = before.ok() ? supervisor_->Start(process_id, command) : before;
-  ::close(sockets[1]);
-  URSA_RETURN_IF_ERROR(pid.status());
   failpoints::agent_spawned.Pass();
-  URSA_LOG(INFO) << "task=" << key.ToString() << " STARTED pid=" << *pid;
+  URSA_LOG(INFO) << "task=" << key.ToString() << " STARTED pid=" << launched.pid << (spare ? " was=spare" : "");
+  // What it prints and its end come through the mailbox, so after this.
+  const auto [it, is_new] = processes_.try_emplace(
+      launched.process_id,
+      Process{key, std::move(launched.server), LogCollector(options_.log, clock_->Now()), action.slot});
+  URSA_CHECK(is_new) << "process " << launched.process_id << " started twice";
+  if (spare) TakeOutput(&it->second, spare->printed);
   return absl::OkStatus();
 }
 
@@ -251,7 +214,7 @@ void Agent::Do(TaskTable::Reform action) {
 void Agent::Do(TaskTable::Kill action) {
   URSA_LOG(INFO) << "task=" << action.key.ToString() << " KILLED reason=\"" << action.reason << '"';
   for (const auto& [id, process] : processes_) {
-    if (process.key == action.key) supervisor_->Signal(id, SIGKILL);
+    if (process.key == action.key) launcher_->Kill(id);
   }
 }
 
@@ -268,7 +231,7 @@ void Agent::OnOutput(int64_t process_id, std::string_view printed) {
     }
     const auto it = processes_.find(process_id);
     if (it != processes_.end()) return TakeOutput(&it->second, text);
-    if (process_id != self_check_id_) return;
+    if (spare_->OnOutput(process_id, text) || process_id != self_check_id_) return;
     self_check_printed_ += text;
     // The last words are what matters.
     if (self_check_printed_.size() > kSelfCheckBytesMax)
@@ -284,8 +247,9 @@ void Agent::TakeOutput(Process* process, std::string_view printed) {
 void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {
   if (process_id == self_check_id_) {
     self_check_id_ = 0;
-    return health_.OnSelfCheck(SelfCheckStatus(exit, self_check_printed_), clock_->Now());
+    return health_.OnSelfCheck(ExitStatus(exit, self_check_printed_), clock_->Now());
   }
+  if (spare_->OnExit(process_id, exit)) return;
   const auto it = processes_.find(process_id);
   if (it == processes_.end()) return;
   Process& process = it->second;

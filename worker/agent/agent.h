@@ -25,6 +25,9 @@
 #include "worker/agent/coordinator_link.h"
 #include "worker/agent/health/machine_reader.h"
 #include "worker/agent/health/slot_health.h"
+#include "worker/agent/launch/spare_keeper.h"
+#include "worker/agent/launch/spare_task.h"
+#include "worker/agent/launch/task_launcher.h"
 #include "worker/agent/log_collector.h"
 #include "worker/agent/process_supervisor.h"
 #include "worker/agent/task_server.h"
@@ -38,6 +41,9 @@ namespace ursa {
 // Slots are offered when the machine's checks say so (SlotHealth), which are made before it connects: the first reading
 // of the machine, and a start of ursa-task.
 //
+// A task gets the spare process, if there is one that fits (SpareKeeper); else it is started anew. The spare is no
+// task: the coordinator does not hear of it, and it is on no slot.
+//
 // Shutdown order, when the state says ExitAgent: processes (gone by then, or killed), their servers, the stream,
 // transfers.
 class Agent final : public TaskHost {
@@ -49,6 +55,7 @@ class Agent final : public TaskHost {
     LogCollector::Options log;
     TaskServer::Options server;
     SlotHealth::Options health;
+    SpareKeeper::Options spare;
     std::vector<v1::WorkerSlot> devices;  // of the slots, in order; none: they are CPU slots
     // Looks at the machine; called on a thread of its own, and may block.
     std::function<MachineReading()> read_machine = [] { return MachineReading{INT64_MAX, {}}; };
@@ -111,7 +118,7 @@ class Agent final : public TaskHost {
   void Do(DeliverPredict action);
   void Do(ExitAgent action);
 
-  absl::Status StartProcess(const TaskTable::Start& action, int64_t process_id);
+  absl::Status StartProcess(const TaskTable::Start& action);
   void OnOutput(int64_t process_id, std::string_view printed);
   void TakeOutput(Process* process, std::string_view printed);
   void OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit);
@@ -131,7 +138,6 @@ class Agent final : public TaskHost {
   std::unique_ptr<CoordinatorLink::Stream> stream_;
   int64_t stream_id_ = 0;
   std::string away_reason_;  // logged last; empty while connected
-  int64_t next_process_id_ = 1;
   std::map<int64_t, Process> processes_;
   SlotHealth health_;
   std::map<int32_t, Ended> ended_;  // by slot
@@ -152,6 +158,8 @@ class Agent final : public TaskHost {
   std::optional<BlobFetcher> fetcher_;
   std::optional<BlobUploader> uploader_;
   std::optional<ProcessSupervisor> supervisor_;
+  std::optional<TaskLauncher> launcher_;
+  std::optional<SpareTask> spare_;
 };
 
 }  // namespace ursa

@@ -68,6 +68,7 @@ void AgentState::OnMessage(int64_t stream_id, const ConnectResponse& message, ab
       break;
     case ConnectResponse::kDesired:
       tasks_.SetDesired(message.desired());
+      is_offered_ = !message.desired().withheld();
       break;
     case ConnectResponse::kAck:
       outbox_.OnAck(message.ack().sequence());

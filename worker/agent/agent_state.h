@@ -127,6 +127,8 @@ class AgentState {
   absl::Time NextWakeup() const;
 
   bool connected() const { return phase_ == Phase::kConnected; }
+  // Whether the coordinator may give it more tasks, as far as is known.
+  bool awaits_tasks() const { return is_offered_ && !shutting_down_; }
   const std::string& worker_id() const { return hello_.worker_id(); }
   const TaskTable& tasks() const { return tasks_; }
   const EventOutbox& outbox() const { return outbox_; }
@@ -173,6 +175,7 @@ class AgentState {
   bool awaits_slots_ = false;
   bool are_slots_told_ = false;  // on the present stream
   bool was_welcome_ = false;     // ever
+  bool is_offered_ = false;      // the coordinator said last that it may give tasks
   absl::Duration heartbeat_ = absl::Seconds(1);
   absl::Time heartbeat_at_ = absl::InfiniteFuture();
 

@@ -204,6 +204,25 @@ TEST_F(AgentStateTest, SlotsAreToldWhenTheyAreKnownAndWhenTheyChange) {
   EXPECT_EQ(Act(), (Words{"heartbeat 0"}));
 }
 
+TEST_F(AgentStateTest, KnowsWhetherTasksMayCome) {
+  EXPECT_FALSE(state_.awaits_tasks()) << "nobody has spoken";
+  Connect();
+  EXPECT_FALSE(state_.awaits_tasks()) << "the desired state says it";
+  Desire(0);
+  EXPECT_TRUE(state_.awaits_tasks());
+  Break();
+  EXPECT_TRUE(state_.awaits_tasks()) << "the coordinator will be back";
+  Connect();
+  ConnectResponse drained;
+  drained.mutable_desired()->set_withheld(true);
+  state_.OnMessage(stream_, drained, now_);
+  EXPECT_FALSE(state_.awaits_tasks());
+  Desire(0);
+  EXPECT_TRUE(state_.awaits_tasks());
+  state_.BeginShutdown();
+  EXPECT_FALSE(state_.awaits_tasks());
+}
+
 TEST_F(AgentStateTest, MessagesOfAnOldStreamAreIgnored) {
   Connect();
   Break();

@@ -9,143 +9,19 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/digest.h"
 #include "base/file.h"
 #include "gtest/gtest.h"
-#include "worker/agent/grpc_coordinator_link.h"
-#include "worker/agent/testing/fake_coordinator.h"
-#include "worker/agent/testing/fake_coordinator_service.h"
+#include "worker/agent/agent_testing.h"
 
 namespace ursa {
 namespace {
-
-using Received = FakeCoordinator::Received;
-using worker::v1::DesiredState;
-using worker::v1::StampedEvent;
-using worker::v1::TaskFinished;
-
-constexpr char kTestTask[] = "worker/agent/testing/test_task";
-
-void AddOrder(DesiredState* desired, const std::string& id, int64_t epoch, const std::string& script, int num_ranks = 1,
-              bool stop = false) {
-  auto* order = desired->add_orders();
-  order->mutable_assignment()->set_task_id(id);
-  order->mutable_assignment()->set_epoch(epoch);
-  order->mutable_assignment()->set_log_name(script);
-  order->mutable_assignment()->set_threads(3);
-  order->set_stop(stop);
-  for (int i = 0; i < num_ranks; ++i) {
-    order->mutable_assignment()->add_ranks(i);
-    order->add_slots(i);
-  }
-}
-
-// Events of one kind in the order they came.
-std::vector<StampedEvent> Events(const Received& received, worker::v1::TaskEvent::EventCase kind) {
-  std::vector<StampedEvent> found;
-  for (const auto& event : received.events) {
-    if (event.event().event_case() == kind) found.push_back(event);
-  }
-  return found;
-}
-int NumExited(const Received& received) {
-  return static_cast<int>(Events(received, worker::v1::TaskEvent::kExited).size());
-}
-
-// Command lines of living processes that name `word`.
-std::vector<std::string> ProcessesNaming(const std::string& word) {
-  std::vector<std::string> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const auto line = ReadFile(entry.path().string() + "/cmdline");
-    if (line.ok() && absl::StrContains(*line, word) && entry.path().filename() != std::to_string(::getpid()))
-      found.push_back(*line);
-  }
-  return found;
-}
-bool NoneSoon(const std::string& word) {
-  for (int i = 0; i < 300 && !ProcessesNaming(word).empty(); ++i)
-    absl::SleepFor(absl::Milliseconds(10));  // tidy: allow(sleep-in-test) the end of another's child has no event
-  return ProcessesNaming(word).empty();
-}
-
-class AgentTest : public testing::Test {
- protected:
-  AgentTest() : dir_(testing::TempDir() + "/agent_" + RandomHex(4)) {
-    std::filesystem::create_directories(dir_);
-    std::ofstream(dir_ + "/token") << "secret";
-    server_ = FakeCoordinatorServer::Start(&coordinator_, "secret");
-  }
-  ~AgentTest() override {
-    if (agent_ != nullptr) {
-      EXPECT_TRUE(Finish().ok());
-    }
-    EXPECT_TRUE(NoneSoon(dir_)) << ProcessesNaming(dir_)[0];
-  }
-
-  void StartAgent() {
-    GrpcCoordinatorLinkOptions link_options;
-    link_options.address = [this] { return server_->address(); };
-    link_options.token_file = dir_ + "/token";
-    link_ = NewGrpcCoordinatorLink(link_options);
-    BlobCache::Options cache_options;
-    cache_options.free_bytes_min = 0;
-    cache_ = *BlobCache::Open(dir_ + "/cache", cache_options);
-    options_.dir = dir_;
-    options_.worker_id_file = dir_ + "/worker.id";
-    if (options_.task_binary.empty()) options_.task_binary = kTestTask;
-    options_.state.reconnect = {absl::Milliseconds(10), absl::Milliseconds(50), 2};
-    options_.fetch.retry = options_.upload.retry = options_.state.reconnect;
-    worker::v1::Hello hello;
-    hello.set_slots(2);
-    hello.set_incarnation(RandomHex(8));
-    agent_ = std::make_unique<Agent>(link_.get(), cache_.get(), Clock::Real(), hello, options_);
-    thread_ = std::thread([this] { result_ = agent_->Run(); });
-  }
-  void Run(const std::string& script, int num_ranks = 1) {
-    if (agent_ == nullptr) StartAgent();
-    DesiredState desired;
-    AddOrder(&desired, "t1.1", 1, script, num_ranks);
-    coordinator_.SetDesired(desired);
-  }
-  bool WaitForRunning(size_t count) {
-    return coordinator_.WaitFor([&](const Received& r) { return r.last_heartbeat.size() == count; });
-  }
-  bool WaitForLog(const std::string& text) {
-    return coordinator_.WaitFor([&](const Received& r) {
-      for (const auto& event : r.events) {
-        if (absl::StrContains(event.event().log().data(), text)) return true;
-      }
-      return false;
-    });
-  }
-  absl::Status Finish() {
-    agent_->Shutdown();
-    thread_.join();
-    agent_.reset();
-    return result_;
-  }
-
-  const std::string dir_;
-  FakeCoordinator coordinator_;
-  std::unique_ptr<FakeCoordinatorServer> server_;
-  std::unique_ptr<CoordinatorLink> link_;
-  std::unique_ptr<BlobCache> cache_;
-  Agent::Options options_;
-  std::unique_ptr<Agent> agent_;
-  std::thread thread_;
-  absl::Status result_;
-};
 
 TEST_F(AgentTest, RegistersAndKeepsItsId) {
   StartAgent();
@@ -453,10 +329,11 @@ TEST_F(WorkerProgramTest, SecondSignalKillsAtOnce) {
 }
 
 TEST_F(WorkerProgramTest, KilledAgentLeavesNoOrphanAndComesBackAsTheSameWorker) {
-  Desire("deaf");
   const pid_t first = StartProgram();
+  ASSERT_NE(NextSpare(), 0);
+  Desire("deaf");
   ASSERT_TRUE(WaitForRunning(2));
-  EXPECT_EQ(ProcessesNaming(dir_).size(), 3u);
+  EXPECT_GE(ProcessesNaming(dir_).size(), 3u);
   ::kill(first, SIGKILL);
   WaitForEnd(first);
   EXPECT_TRUE(NoneSoon(dir_));

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <deque>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/file.h"
 #include "base/grpc_status.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "ursa/worker/v1/task.grpc.pb.h"
 #include "worker/agent/task_server.h"
@@ -31,6 +33,9 @@ using worker::v1::TaskService;
 constexpr int kHashesPerRequestMax = 10'000;
 
 grpc::Status Ended() { return grpc::Status(grpc::StatusCode::CANCELLED, "the task has ended"); }
+grpc::Status Unassigned() {
+  return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the process has not been given a task");
+}
 
 // A call that waits for the host's answer, or for the server's end, whichever comes first.
 class PendingCall {
@@ -93,8 +98,12 @@ class PendingCalls {
 
 class PutBlobReactor final : public grpc::ServerReadReactor<worker::v1::PutBlobRequest> {
  public:
-  PutBlobReactor(TaskHost* host, const ProcessKey& key, worker::v1::PutBlobResponse* response)
-      : host_(host), key_(key), response_(response) {
+  PutBlobReactor(TaskHost* host, const std::optional<ProcessKey>& key, worker::v1::PutBlobResponse* response)
+      : host_(host), key_(key.value_or(ProcessKey())), response_(response) {
+    if (!key) {
+      Finish(Unassigned());
+      return;
+    }
     absl::StatusOr<std::unique_ptr<BlobCache::Writer>> writer = host_->NewBlob(key_);
     if (!writer.ok()) {
       Finish(ToGrpcStatus(writer.status()));
@@ -184,29 +193,52 @@ class DirectiveReactor final : public grpc::ServerWriteReactor<TaskDirective> {
 
 class Service final : public TaskService::CallbackService {
  public:
-  Service(const ProcessKey& key, const worker::v1::TaskAssignment& assignment, TaskHost* host,
-          const TaskServer::Options& options)
-      : key_(key), assignment_(assignment), host_(host), options_(options) {}
+  Service(TaskHost* host, const TaskServer::Options& options, std::function<void()> on_wait)
+      : host_(host), options_(options), on_wait_(std::move(on_wait)) {}
 
   grpc::ServerUnaryReactor* GetAssignment(grpc::CallbackServerContext* context, const worker::v1::GetAssignmentRequest*,
                                           worker::v1::TaskAssignment* response) override {
-    *response = assignment_;
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
+    {
+      absl::MutexLock lock(&mu_);
+      if (assigned_) {
+        *response = assigned_->assignment;
+        reactor->Finish(grpc::Status::OK);
+        return reactor;
+      }
+      if (waiter_.call != nullptr) {
+        reactor->Finish(grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the process waits for a task already"));
+        return reactor;
+      }
+      waiter_ = {calls_.Add(reactor), response};
+      if (waiter_.call == nullptr) return reactor;  // closed
+    }
+    if (on_wait_) on_wait_();
     return reactor;
+  }
+
+  void Assign(const ProcessKey& key, const worker::v1::TaskAssignment& assignment) {
+    absl::MutexLock lock(&mu_);
+    URSA_CHECK(!assigned_) << "assigned twice: " << key.ToString();
+    assigned_ = {key, assignment};
+    if (waiter_.call != nullptr)
+      waiter_.call->Finish(absl::OkStatus(), [this] { *waiter_.response = assigned_->assignment; });
+    waiter_ = {};
   }
 
   grpc::ServerUnaryReactor* FetchBlobs(grpc::CallbackServerContext* context,
                                        const worker::v1::FetchBlobsRequest* request,
                                        worker::v1::FetchBlobsResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const std::optional<ProcessKey> key = KeyOrRefuse(reactor);
+    if (!key) return reactor;
     if (request->hashes_size() > kHashesPerRequestMax) {
       reactor->Finish(ToGrpcStatus(absl::InvalidArgumentError(
           absl::StrCat("fetch: ", request->hashes_size(), " hashes, the limit is ", kHashesPerRequestMax))));
       return reactor;
     }
     if (const auto call = calls_.Add(reactor)) {
-      host_->FetchBlobs(key_, {request->hashes().begin(), request->hashes().end()},
+      host_->FetchBlobs(*key, {request->hashes().begin(), request->hashes().end()},
                         [call, response](absl::StatusOr<std::vector<std::string>> paths) {
                           call->Finish(paths.status(), [&] {
                             for (std::string& path : *paths) response->add_paths(std::move(path));
@@ -218,15 +250,17 @@ class Service final : public TaskService::CallbackService {
 
   grpc::ServerReadReactor<worker::v1::PutBlobRequest>* PutBlob(grpc::CallbackServerContext*,
                                                                worker::v1::PutBlobResponse* response) override {
-    return new PutBlobReactor(host_, key_, response);
+    return new PutBlobReactor(host_, Key(), response);
   }
 
   grpc::ServerUnaryReactor* ReportEvents(grpc::CallbackServerContext* context,
                                          const worker::v1::ReportEventsRequest* request,
                                          worker::v1::ReportEventsResponse*) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const std::optional<ProcessKey> key = KeyOrRefuse(reactor);
+    if (!key) return reactor;
     if (const auto call = calls_.Add(reactor)) {
-      host_->ReportEvents(key_, {request->events().begin(), request->events().end()},
+      host_->ReportEvents(*key, {request->events().begin(), request->events().end()},
                           [call](const absl::Status& status) { call->Finish(status, [] {}); });
     }
     return reactor;
@@ -235,8 +269,10 @@ class Service final : public TaskService::CallbackService {
   grpc::ServerUnaryReactor* ReportPosition(grpc::CallbackServerContext* context,
                                            const worker::v1::ReportPositionRequest* request,
                                            worker::v1::ReportPositionResponse*) override {
-    host_->ReportPosition(key_, request->position());
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const std::optional<ProcessKey> key = KeyOrRefuse(reactor);
+    if (!key) return reactor;
+    host_->ReportPosition(*key, request->position());
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
@@ -244,8 +280,10 @@ class Service final : public TaskService::CallbackService {
   grpc::ServerUnaryReactor* Store(grpc::CallbackServerContext* context, const worker::v1::StoreRequest* request,
                                   worker::v1::StoreResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const std::optional<ProcessKey> key = KeyOrRefuse(reactor);
+    if (!key) return reactor;
     if (const auto call = calls_.Add(reactor)) {
-      host_->Rendezvous(key_, *request, [call, response](absl::StatusOr<worker::v1::StoreResponse> answer) {
+      host_->Rendezvous(*key, *request, [call, response](absl::StatusOr<worker::v1::StoreResponse> answer) {
         call->Finish(answer.status(), [&] { *response = *std::move(answer); });
       });
     }
@@ -275,8 +313,8 @@ class Service final : public TaskService::CallbackService {
     const size_t queued = watcher_ == nullptr ? waiting_bytes_ : watcher_->queue_bytes();
     const size_t bytes = directive.ByteSizeLong();
     if (queued > 0 && queued + bytes > options_.directives_bytes_max)
-      return absl::ResourceExhaustedError(absl::StrCat("task ", key_.task_id, ": ", queued + bytes,
-                                                       " bytes of directives wait, the limit is ",
+      return absl::ResourceExhaustedError(absl::StrCat("task ", assigned_ ? assigned_->key.task_id : "", ": ",
+                                                       queued + bytes, " bytes of directives wait, the limit is ",
                                                        options_.directives_bytes_max));
     if (watcher_ != nullptr) {
       watcher_->Push(std::move(directive));
@@ -288,20 +326,44 @@ class Service final : public TaskService::CallbackService {
   }
 
   void Close() {
+    {
+      absl::MutexLock lock(&mu_);
+      closed_ = true;
+      if (watcher_ != nullptr) watcher_->End();
+    }
     calls_.Close();
-    absl::MutexLock lock(&mu_);
-    closed_ = true;
-    if (watcher_ != nullptr) watcher_->End();
   }
 
  private:
-  const ProcessKey key_;
-  const worker::v1::TaskAssignment assignment_;
+  struct Assigned {
+    ProcessKey key;
+    worker::v1::TaskAssignment assignment;
+  };
+  // The call that waits for an assignment.
+  struct Waiter {
+    std::shared_ptr<PendingCall> call;
+    worker::v1::TaskAssignment* response = nullptr;
+  };
+
+  std::optional<ProcessKey> Key() {
+    absl::MutexLock lock(&mu_);
+    return assigned_ ? std::optional<ProcessKey>(assigned_->key) : std::nullopt;
+  }
+  // Nothing, with the call finished, while the process has no task.
+  std::optional<ProcessKey> KeyOrRefuse(grpc::ServerUnaryReactor* reactor) {
+    std::optional<ProcessKey> key = Key();
+    if (!key) reactor->Finish(Unassigned());
+    return key;
+  }
+
   TaskHost* const host_;
   const TaskServer::Options options_;
+  const std::function<void()> on_wait_;
   PendingCalls calls_;
 
-  absl::Mutex mu_;  // before a DirectiveReactor's
+  absl::Mutex mu_;  // before a DirectiveReactor's and a PendingCall's
+  std::optional<Assigned> assigned_ ABSL_GUARDED_BY(mu_);
+  Waiter waiter_ ABSL_GUARDED_BY(mu_);
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   DirectiveReactor* watcher_ ABSL_GUARDED_BY(mu_) = nullptr;  // owned by gRPC, until its OnDone
   std::vector<TaskDirective> waiting_ ABSL_GUARDED_BY(mu_);   // told before the task listened
@@ -310,9 +372,8 @@ class Service final : public TaskService::CallbackService {
 
 class GrpcTaskServer final : public TaskServer {
  public:
-  GrpcTaskServer(const ProcessKey& key, const worker::v1::TaskAssignment& assignment, TaskHost* host,
-                 const Options& options)
-      : service_(key, assignment, host, options) {
+  GrpcTaskServer(TaskHost* host, const Options& options, std::function<void()> on_wait)
+      : service_(host, options, std::move(on_wait)) {
     grpc::ServerBuilder builder;
     builder.SetMaxReceiveMessageSize(options.message_bytes_max);
     builder.SetMaxSendMessageSize(options.message_bytes_max);
@@ -336,6 +397,10 @@ class GrpcTaskServer final : public TaskServer {
     return absl::OkStatus();
   }
 
+  void Assign(const ProcessKey& key, const worker::v1::TaskAssignment& assignment) override {
+    service_.Assign(key, assignment);
+  }
+
   absl::Status Tell(TaskDirective directive) override { return service_.Tell(std::move(directive)); }
 
  private:
@@ -345,16 +410,15 @@ class GrpcTaskServer final : public TaskServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TaskServer>> TaskServer::Start(const ProcessKey& key,
-                                                              const worker::v1::TaskAssignment& assignment,
-                                                              TaskHost* host, int fd, const Options& options) {
+absl::StatusOr<std::unique_ptr<TaskServer>> TaskServer::Start(TaskHost* host, int fd, const Options& options,
+                                                              std::function<void()> on_wait) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
     const int error_number = errno;
     ::close(fd);
     return ErrnoStatus(error_number, "task server: cannot set the socket's flags");
   }
-  auto server = std::make_unique<GrpcTaskServer>(key, assignment, host, options);
+  auto server = std::make_unique<GrpcTaskServer>(host, options, std::move(on_wait));
   URSA_RETURN_IF_ERROR(server->Serve(fd));
   return server;
 }

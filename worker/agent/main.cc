@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -155,6 +156,8 @@ absl::Status Run(const WorkerFlags& flags, const sigset_t& signals) {
   if (absl::IsCancelled(prepared)) return absl::OkStatus();  // a signal ended it
   URSA_RETURN_IF_ERROR(prepared);
   URSA_ASSIGN_OR_RETURN(worker::v1::Hello hello, MakeHello(flags, gpus.get(), files.worker_id));
+  // What the coordinator gives to each rank of a training that is submitted while this worker is as it is.
+  options.spare.threads = std::max(1, hello.cores() / std::max(1, hello.slots()));
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<BlobCache> cache, BlobCache::Open(own_dir + "/cache", {}));
   const std::unique_ptr<CoordinatorLink> link = NewGrpcCoordinatorLink(std::move(link_options));
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -135,6 +136,14 @@ absl::StatusOr<pid_t> ProcessSupervisor::Start(int64_t id, const Command& comman
   request_ = &request;
   mu_.Await(absl::Condition(&request.done));
   return request.result;
+}
+
+bool ProcessSupervisor::IsAlive(int64_t id) {
+  absl::MutexLock lock(&mu_);
+  const auto it = children_.find(id);
+  if (it == children_.end()) return false;
+  pollfd process{it->second.pidfd, POLLIN, 0};  // which can be read when it has ended
+  return ::poll(&process, 1, 0) == 0;
 }
 
 void ProcessSupervisor::Signal(int64_t id, int signal) {

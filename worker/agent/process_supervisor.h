@@ -59,6 +59,9 @@ class ProcessSupervisor {
   // come before it returns. Errors: those of fork and execve with the system's text; then no callback comes.
   absl::StatusOr<pid_t> Start(int64_t id, const Command& command);
 
+  // Whether the process has not ended, whatever the callbacks have told so far. False for one that was not started.
+  bool IsAlive(int64_t id);
+
   // Sends `signal` to the process's group. Nothing happens if it has ended.
   void Signal(int64_t id, int signal);
 

@@ -94,6 +94,22 @@ TEST_F(ProcessSupervisorTest, TellsTheSignalSoonAfterACrash) {
   EXPECT_LT(ended_at_[1] - killed_at, absl::Milliseconds(200));
 }
 
+TEST_F(ProcessSupervisorTest, KnowsWhetherOneIsAliveBeforeItsEndIsTold) {
+  EXPECT_FALSE(supervisor_->IsAlive(1));
+  const auto pid = Shell(1, "echo up; sleep 600");
+  ASSERT_TRUE(pid.ok());
+  ASSERT_TRUE(WaitForOutput(1, "up"));
+  EXPECT_TRUE(supervisor_->IsAlive(1));
+  {
+    absl::MutexLock lock(&mu_);  // so that the callback of its end has to wait
+    ::kill(*pid, SIGKILL);
+    EXPECT_TRUE(GoneSoon(*pid));
+    EXPECT_FALSE(supervisor_->IsAlive(1));
+    EXPECT_EQ(exits_.count(1), 0u);
+  }
+  EXPECT_EQ(WaitForExit(1).signal, SIGKILL);
+}
+
 TEST_F(ProcessSupervisorTest, KillsOneThatIgnoresSigterm) {
   ASSERT_TRUE(Shell(1, "trap '' TERM; echo up; while :; do sleep 1; done").ok());
   ASSERT_TRUE(WaitForOutput(1, "up"));

@@ -35,8 +35,9 @@ class TaskHost {
 };
 
 // Serves TaskService to one process over one connected socket; whoever holds the other end is the task, so nothing else
-// needs to be proved. Safe for use by many threads. Destruction ends all calls with CANCELLED and closes the socket; it
-// waits for handlers that run, so it must not be called from one.
+// needs to be proved. Before Assign() it answers nothing but refusals, and lets GetAssignment wait. Safe for use by
+// many threads. Destruction ends all calls with CANCELLED and closes the socket; it waits for handlers that run, so it
+// must not be called from one.
 class TaskServer {
  public:
   struct Options {
@@ -46,13 +47,16 @@ class TaskServer {
 
   virtual ~TaskServer() = default;
 
+  // Says which process this is and what it is to do; once.
+  virtual void Assign(const ProcessKey& key, const worker::v1::TaskAssignment& assignment) = 0;
+
   // Sends a directive, or keeps it until the task listens. RESOURCE_EXHAUSTED when too much waits.
   virtual absl::Status Tell(worker::v1::TaskDirective directive) = 0;
 
-  // `host` is borrowed. Takes ownership of `fd`. Errors: INTERNAL (gRPC does not start).
-  static absl::StatusOr<std::unique_ptr<TaskServer>> Start(const ProcessKey& key,
-                                                           const worker::v1::TaskAssignment& assignment, TaskHost* host,
-                                                           int fd, const Options& options);
+  // `host` is borrowed. Takes ownership of `fd`. `on_wait`, which may be null, is called from a thread of gRPC when the
+  // process begins to wait for its assignment. Errors: INTERNAL (gRPC does not start).
+  static absl::StatusOr<std::unique_ptr<TaskServer>> Start(TaskHost* host, int fd, const Options& options,
+                                                           std::function<void()> on_wait);
 };
 
 }  // namespace ursa

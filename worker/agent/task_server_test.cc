@@ -91,17 +91,20 @@ class TaskServerTest : public testing::Test {
     host_.emplace(cache_.get());
     int sockets[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-    worker::v1::TaskAssignment assignment;
-    assignment.set_task_id("t1");
-    assignment.set_rank(3);
     TaskServer::Options options;
     options.directives_bytes_max = 1'000'000;
-    auto server = TaskServer::Start({"t1", 2, 3}, assignment, &*host_, sockets[0], options);
+    auto server = TaskServer::Start(&*host_, sockets[0], options, [this] { waits_.Notify(); });
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     auto client = AgentClient::Connect(sockets[1]);
     EXPECT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
+  }
+  void Assign() {
+    worker::v1::TaskAssignment assignment;
+    assignment.set_task_id("t1");
+    assignment.set_rank(3);
+    server_->Assign({"t1", 2, 3}, assignment);
   }
   static worker::v1::TaskDirective Stop(const std::string& reason) {
     worker::v1::TaskDirective directive;
@@ -123,17 +126,60 @@ class TaskServerTest : public testing::Test {
 
   std::unique_ptr<BlobCache> cache_;
   std::optional<FakeHost> host_;
+  absl::Notification waits_;
   std::unique_ptr<TaskServer> server_;
   std::unique_ptr<AgentClient> client_;
 };
 
-TEST_F(TaskServerTest, GivesTheAssignment) {
+// Of a process that has its task from the start.
+class AssignedTaskServerTest : public TaskServerTest {
+ protected:
+  AssignedTaskServerTest() { Assign(); }
+};
+
+TEST_F(AssignedTaskServerTest, GivesTheAssignment) {
   const auto assignment = client_->GetAssignment();
   ASSERT_TRUE(assignment.ok()) << assignment.status();
   EXPECT_EQ(assignment->rank(), 3);
+  EXPECT_FALSE(waits_.HasBeenNotified());
 }
 
-TEST_F(TaskServerTest, FetchesAnyNumberInBoundedRequests) {
+TEST_F(TaskServerTest, ASpareWaitsForItsAssignmentAndMayDoNothingElse) {
+  absl::StatusOr<worker::v1::TaskAssignment> assignment;
+  std::thread waiting([&] { assignment = client_->GetAssignment(); });
+  ASSERT_TRUE(waits_.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->GetAssignment().status())) << "one waits already";
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->FetchBlobs({"a"}).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->PutBytes("bytes").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->Report(TaskEvent())));
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->ReportPosition({})));
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->Rendezvous({}).status()));
+  EXPECT_EQ(host_->num_reports, 0);
+  Assign();
+  waiting.join();
+  ASSERT_TRUE(assignment.ok()) << assignment.status();
+  EXPECT_EQ(assignment->rank(), 3);
+  EXPECT_TRUE(client_->Report(TaskEvent()).ok());
+  EXPECT_EQ(host_->num_reports, 1);
+}
+
+TEST_F(TaskServerTest, AssigningOneThatHasGoneDoesNoHarm) {
+  std::thread waiting([&] { EXPECT_FALSE(client_->GetAssignment().ok()); });
+  ASSERT_TRUE(waits_.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  std::thread closing([this] { client_.reset(); });
+  waiting.join();
+  closing.join();
+  Assign();
+}
+
+TEST_F(TaskServerTest, EndOfTheServerEndsTheWait) {
+  std::thread waiting([&] { EXPECT_FALSE(client_->GetAssignment().ok()); });
+  ASSERT_TRUE(waits_.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  server_.reset();
+  waiting.join();
+}
+
+TEST_F(AssignedTaskServerTest, FetchesAnyNumberInBoundedRequests) {
   std::vector<std::string> hashes;
   for (int i = 0; i < 25'000; ++i) hashes.push_back(std::to_string(i));
   const auto paths = client_->FetchBlobs(hashes);
@@ -144,7 +190,7 @@ TEST_F(TaskServerTest, FetchesAnyNumberInBoundedRequests) {
   EXPECT_TRUE(client_->FetchBlobs({})->empty());
 }
 
-TEST_F(TaskServerTest, PutsBytesAndFiles) {
+TEST_F(AssignedTaskServerTest, PutsBytesAndFiles) {
   const std::string bytes(3'500'000, 'z');
   const auto stored = client_->PutBytes(bytes);
   ASSERT_TRUE(stored.ok()) << stored.status();
@@ -159,7 +205,7 @@ TEST_F(TaskServerTest, PutsBytesAndFiles) {
   EXPECT_TRUE(absl::IsResourceExhausted(client_->PutBytes(std::string(30'000'000, 'y')).status()));
 }
 
-TEST_F(TaskServerTest, SplitsLargeReportsAndRefusesLargeEvents) {
+TEST_F(AssignedTaskServerTest, SplitsLargeReportsAndRefusesLargeEvents) {
   std::vector<TaskEvent> events(10);
   for (TaskEvent& event : events) event.mutable_finished()->set_reason(std::string(1'000'000, 'r'));
   ASSERT_TRUE(client_->Report(events).ok());
@@ -169,7 +215,7 @@ TEST_F(TaskServerTest, SplitsLargeReportsAndRefusesLargeEvents) {
   EXPECT_TRUE(absl::IsInvalidArgument(client_->Report(events[0])));
 }
 
-TEST_F(TaskServerTest, PassesThePositionOn) {
+TEST_F(AssignedTaskServerTest, PassesThePositionOn) {
   worker::v1::RankPosition position;
   position.set_step(41);
   position.set_doing("waits for a batch");
@@ -178,7 +224,7 @@ TEST_F(TaskServerTest, PassesThePositionOn) {
   EXPECT_EQ(host_->position.doing(), "waits for a batch");
 }
 
-TEST_F(TaskServerTest, DirectivesToldEarlyArriveInOrder) {
+TEST_F(AssignedTaskServerTest, DirectivesToldEarlyArriveInOrder) {
   ASSERT_TRUE(server_->Tell(Stop("1")).ok());
   ASSERT_TRUE(server_->Tell(Stop("2")).ok());
   std::string heard;
@@ -197,12 +243,12 @@ TEST_F(TaskServerTest, DirectivesToldEarlyArriveInOrder) {
   client_->StopWatching();
 }
 
-TEST_F(TaskServerTest, WaitingDirectivesAreBounded) {
+TEST_F(AssignedTaskServerTest, WaitingDirectivesAreBounded) {
   ASSERT_TRUE(server_->Tell(Stop(std::string(900'000, 'x'))).ok());
   EXPECT_TRUE(absl::IsResourceExhausted(server_->Tell(Stop(std::string(900'000, 'x')))));
 }
 
-TEST_F(TaskServerTest, EndOfTheServerEndsCallsAndIsTold) {
+TEST_F(AssignedTaskServerTest, EndOfTheServerEndsCallsAndIsTold) {
   absl::Notification lost;
   DirectiveCallbacks callbacks;
   callbacks.on_lost = [&](const absl::Status&) { lost.Notify(); };
@@ -217,7 +263,7 @@ TEST_F(TaskServerTest, EndOfTheServerEndsCallsAndIsTold) {
   host_->kept[0](StoreResponse());  // late, and harmless
 }
 
-TEST_F(TaskServerTest, EndOfTheClientCancelsItsCalls) {
+TEST_F(AssignedTaskServerTest, EndOfTheClientCancelsItsCalls) {
   absl::Status status;
   std::thread blocked = Blocked(&status);
   std::thread closing([this] { client_.reset(); });

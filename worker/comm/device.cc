@@ -64,7 +64,7 @@ class CudaAccelerator : public Accelerator {
   int num_devices_;
 };
 
-absl::StatusOr<std::unique_ptr<Accelerator>> OpenCuda(const std::string& path) {
+absl::StatusOr<const UrsaCudaPlugin*> LoadCuda(const std::string& path) {
   // Global: the plug-in registers kernels that libtorch_cpu's dispatcher calls. Never closed: they stay registered.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", dlerror()));
@@ -75,10 +75,19 @@ absl::StatusOr<std::unique_ptr<Accelerator>> OpenCuda(const std::string& path) {
     return absl::FailedPreconditionError(
         absl::StrCat("device cuda: ", path, " has version ", plugin->version, ", expected ", URSA_CUDA_PLUGIN_VERSION));
   }
+  return plugin;
+}
+
+absl::StatusOr<std::unique_ptr<Accelerator>> OpenCuda(const std::string& path) {
+  URSA_ASSIGN_OR_RETURN(const UrsaCudaPlugin* const plugin, LoadCuda(path));
   char error[kErrorBytes] = "";
   const int count = plugin->device_count(error, kErrorBytes);
   if (count < 1) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", error));
   return std::unique_ptr<Accelerator>(std::make_unique<CudaAccelerator>(plugin, count));
+}
+
+absl::Status UnknownKind(const std::string& kind) {
+  return absl::InvalidArgumentError(absl::StrCat("device: unknown kind \"", kind, "\", known are cpu, cuda"));
 }
 
 }  // namespace
@@ -86,7 +95,13 @@ absl::StatusOr<std::unique_ptr<Accelerator>> OpenCuda(const std::string& path) {
 absl::StatusOr<std::unique_ptr<Accelerator>> OpenAccelerator(const std::string& kind, const std::string& plugin_path) {
   if (kind == "cpu") return std::unique_ptr<Accelerator>(std::make_unique<CpuAccelerator>());
   if (kind == "cuda") return OpenCuda(plugin_path);
-  return absl::InvalidArgumentError(absl::StrCat("device: unknown kind \"", kind, "\", known are cpu, cuda"));
+  return UnknownKind(kind);
+}
+
+absl::Status LoadAccelerator(const std::string& kind, const std::string& plugin_path) {
+  if (kind == "cpu") return absl::OkStatus();  // it is linked to this program
+  if (kind == "cuda") return LoadCuda(plugin_path).status();
+  return UnknownKind(kind);
 }
 
 }  // namespace ursa

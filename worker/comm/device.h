@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "worker/comm/collective.h"
@@ -32,6 +33,10 @@ class Accelerator {
 // INVALID_ARGUMENT (another kind), FAILED_PRECONDITION with the loader's message (the plug-in, or torch's CUDA
 // libraries that it needs, cannot be loaded), or when it finds no device.
 absl::StatusOr<std::unique_ptr<Accelerator>> OpenAccelerator(const std::string& kind, const std::string& plugin_path);
+
+// Loads the libraries that OpenAccelerator loads, which takes the longest, and touches no device. Errors: as there, but
+// for devices that are not found.
+absl::Status LoadAccelerator(const std::string& kind, const std::string& plugin_path);
 
 }  // namespace ursa
 

@@ -33,6 +33,14 @@ TEST(OpenAcceleratorTest, MissingPlugin) {
   EXPECT_NE(status.message().find("/nonexistent/libursa_cuda.so"), std::string::npos) << status;
 }
 
+TEST(LoadAcceleratorTest, SaysTheSameWithoutADevice) {
+  EXPECT_TRUE(LoadAccelerator("cpu", "").ok());
+  EXPECT_EQ(LoadAccelerator("tpu", "").code(), absl::StatusCode::kInvalidArgument);
+  const absl::Status missing = LoadAccelerator("cuda", "/nonexistent/libursa_cuda.so");
+  EXPECT_EQ(missing.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(missing.message().find("/nonexistent/libursa_cuda.so"), std::string::npos) << missing;
+}
+
 TEST(OpenAcceleratorTest, CudaWorksOrSaysWhyNot) {
   const auto cuda = OpenAccelerator("cuda", std::getenv("URSA_CUDA_PLUGIN"));
   if (cuda.ok()) {

@@ -20,7 +20,9 @@
 #include "worker/task/failpoints.h"
 #include "worker/task/failure.h"
 #include "worker/task/ingest.h"
+#include "worker/task/spare.h"
 #include "worker/task/training.h"
+#include "worker/task/warm_up.h"
 #include "worker/train/memory.h"
 
 namespace ursa {
@@ -31,7 +33,8 @@ using worker::v1::TaskFinished;
 
 constexpr char kUsage[] =
     "ursa-task is started by ursa-worker.\n"
-    "usage: ursa-task --dir DIR --fd N --task ID --rank R --epoch E [--fabric_address IP]\n"
+    "usage: ursa-task --task ID --rank R --epoch E --dir DIR --fabric_address IP --fd N\n"
+    "       ursa-task --spare KIND --room TEXT --dir DIR --fabric_address IP --fd N\n"
     "       ursa-task --self_check --dir DIR\n";
 
 std::string ExecutableFolder() {
@@ -59,11 +62,49 @@ absl::StatusOr<TaskFinished> RunAssignment(AgentClient* agent, const TaskAssignm
   return absl::InternalError(absl::StrCat("task ", assignment.task_id(), ": assignment without a kind"));
 }
 
-absl::Status Run(int fd, const TaskPaths& paths) {
-  URSA_RETURN_IF_ERROR(ArmFailpoints());
+// The command line, which a spare changes when it has become its task's.
+struct CommandLine {
+  int argc = 0;
+  char** argv = nullptr;
+  std::map<std::string, std::string> flags;
+};
+
+// The fencing epoch that names this process.
+int64_t ProcessEpoch(const TaskAssignment& assignment) {
+  for (int i = 0; i < assignment.rank_epochs_size(); ++i) {
+    if (assignment.ranks(i) == assignment.rank()) return assignment.rank_epochs(i);
+  }
+  return assignment.epoch();
+}
+
+// From here on the process is seen as one that was started for its task.
+void ShowAsTask(const CommandLine& line, const TaskAssignment& assignment) {
+  SetCommandLine(line.argc, line.argv,
+                 {"ursa-task", "--task", assignment.task_id(), "--rank", absl::StrCat(assignment.rank()), "--epoch",
+                  absl::StrCat(ProcessEpoch(assignment)), "--dir", line.flags.at("--dir"), "--fabric_address",
+                  line.flags.at("--fabric_address"), "--fd", line.flags.at("--fd")});
+}
+
+// Warms up, and waits until there is a task.
+absl::StatusOr<TaskAssignment> WaitAsSpare(AgentClient* agent, const CommandLine& line, const TaskPaths& paths) {
+  const FirstToGo first_to_go;
+  const absl::Status warm = WarmUp(line.flags.at("--spare"), paths.CudaPlugin());
+  // A task that needs what is missing says so itself.
+  if (!warm.ok()) URSA_LOG(WARNING) << "spare: " << warm;
+  URSA_ASSIGN_OR_RETURN(TaskAssignment assignment, agent->GetAssignment());
+  ShowAsTask(line, assignment);
+  return assignment;
+}
+
+absl::Status Run(const CommandLine& line, const TaskPaths& paths) {
   URSA_RETURN_IF_ERROR(KeepMemoryInProcess());
-  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<AgentClient> agent, AgentClient::Connect(fd));
-  URSA_ASSIGN_OR_RETURN(const TaskAssignment assignment, agent->GetAssignment());
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<AgentClient> agent,
+                        AgentClient::Connect(std::atoi(line.flags.at("--fd").c_str())));
+  URSA_ASSIGN_OR_RETURN(const TaskAssignment assignment, line.flags.count("--spare") > 0
+                                                             ? WaitAsSpare(agent.get(), line, paths)
+                                                             : agent->GetAssignment());
+  // What is armed now counts, whenever the process was started; its name is on its command line.
+  URSA_RETURN_IF_ERROR(ArmFailpoints());
   failpoints::task_assigned.Pass();
   SetComputeThreads(assignment.threads());
   absl::StatusOr<TaskFinished> finished = RunAssignment(agent.get(), assignment, paths);
@@ -94,18 +135,17 @@ int SelfCheck() {
 
 int Main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--self_check") == 0) return SelfCheck();
-  std::map<std::string, std::string> flags;
-  for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
-  const auto fd = flags.find("--fd");
-  if (fd == flags.end() || argc % 2 == 0) {
+  CommandLine line{argc, argv, {}};
+  for (int i = 1; i + 1 < argc; i += 2) line.flags[argv[i]] = argv[i + 1];
+  for (const char* flag : {"--dir", "--fabric_address", "--fd"}) {
+    if (argc % 2 == 1 && line.flags.count(flag) > 0) continue;
     std::fputs(kUsage, stderr);
     return 2;
   }
   TaskPaths paths;
   paths.executable_folder = ExecutableFolder();
-  if (const auto address = flags.find("--fabric_address"); address != flags.end())
-    paths.fabric_address = address->second;
-  const absl::Status status = Run(std::atoi(fd->second.c_str()), paths);
+  paths.fabric_address = line.flags["--fabric_address"];
+  const absl::Status status = Run(line, paths);
   std::fflush(stdout);
   // Torch's and Gloo's threads may still wait for a peer that has gone: all is reported, so leave without their
   // consent.

@@ -244,7 +244,7 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   const v1::ExperimentSpec& spec = train.spec();
   URSA_ASSIGN_OR_RETURN(SplitExamples split, FetchExamples(agent, train));
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Accelerator> accelerator,
-                        OpenAccelerator(assignment.device(), absl::StrCat(paths.executable_folder, "libursa_cuda.so")));
+                        OpenAccelerator(assignment.device(), paths.CudaPlugin()));
   URSA_ASSIGN_OR_RETURN(const at::Device device,
                         accelerator->Device(assignment.device() == "cuda" ? assignment.device_index() : 0));
 

@@ -13,6 +13,8 @@ namespace ursa {
 struct TaskPaths {
   std::string executable_folder;             // of ursa-task, with the slash at its end
   std::string fabric_address = "127.0.0.1";  // of the interface that carries collectives
+
+  std::string CudaPlugin() const { return executable_folder + "libursa_cuda.so"; }
 };
 
 // Trains as `assignment` says, from its checkpoint if it names one, and reports all through `agent`. Ends early with
