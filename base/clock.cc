@@ -37,7 +37,7 @@ class Alarms {
 
   Key Add(absl::Duration due, Waiter* waiter) {
     std::lock_guard<std::mutex> lock(mu_);
-    if (next_number_ == 1) std::thread([this] { Run(); }).detach();
+    if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
     const Key key{due, next_number_++};
     if (waiters_.emplace(key, waiter).first == waiters_.begin()) changed_.notify_one();
     return key;
@@ -79,6 +79,7 @@ class Alarms {
   std::condition_variable changed_;
   std::map<Key, Waiter*> waiters_;
   int64_t next_number_ = 1;
+  std::thread thread_;  // from the first wait on; never ends, as the clock
 };
 
 class RealClock : public Clock {

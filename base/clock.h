@@ -23,8 +23,8 @@ class Clock {
   // guards.
   virtual bool AwaitWithDeadline(absl::Mutex* mu, const absl::Condition& condition, absl::Time deadline) = 0;
 
-  // The machine's clock; lives for ever. The wall's time when it was first asked for, carried on by the monotonic clock:
-  // whoever sets the wall's clock later moves no lease and no timeout.
+  // The machine's clock; lives for ever. The wall's time when it was first asked for, carried on by the monotonic
+  // clock: whoever sets the wall's clock later moves no lease and no timeout.
   static Clock* Real();
 };
 

@@ -129,7 +129,8 @@ MemoryKvStore::~MemoryKvStore() = default;
 std::shared_ptr<const Map> MemoryKvStore::View() const {
   absl::MutexLock lock(&mu_);
   current_->num_views.fetch_add(1, std::memory_order_relaxed);
-  return {&current_->map, [shared = current_](const Map*) { shared->num_views.fetch_sub(1, std::memory_order_release); }};
+  return {&current_->map,
+          [shared = current_](const Map*) { shared->num_views.fetch_sub(1, std::memory_order_release); }};
 }
 
 absl::StatusOr<std::optional<std::string>> MemoryKvStore::Get(std::string_view key) const {

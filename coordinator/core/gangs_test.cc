@@ -201,6 +201,7 @@ TEST_F(GangsTest, ANewIncarnationSaysThatTheOldTasksAreGone) {
   harness_.Checkpoint(&worker_, "t1.1", 1, 5, 0.25);
   harness_.Disconnect(&worker_);
   worker_.hello().set_incarnation("i2");
+  worker_.hello().set_starts(2);
   harness_.Connect(&worker_);
   EXPECT_EQ(harness_.Get(id).moves(), 1);
   EXPECT_EQ(OrderedEpoch("t1.1"), 2);
@@ -212,6 +213,22 @@ TEST_F(GangsTest, ARankThatWasNeverHeardOfDoesNotCount) {
   worker_.hello().set_incarnation("i2");
   harness_.Connect(&worker_);
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
+  EXPECT_EQ(OrderedEpoch("t1.1"), 2);
+}
+
+TEST_F(GangsTest, WhatAnEarlierStartOfTheAgentSaysComesTooLate) {
+  Start();
+  harness_.Disconnect(&worker_);
+  worker_.hello().set_incarnation("i2");
+  worker_.hello().set_starts(2);
+  harness_.Connect(&worker_);
+  harness_.Disconnect(&worker_);
+  FakeWorker late("i1");
+  late.hello().set_worker_id(worker_.id());
+  late.hello().set_starts(1);
+  harness_.Connect(&late);
+  EXPECT_EQ(late.closed().code(), absl::StatusCode::kFailedPrecondition);
+  harness_.Connect(&worker_);
   EXPECT_EQ(OrderedEpoch("t1.1"), 2);
 }
 

@@ -26,6 +26,7 @@ void FillRecord(const worker::v1::Hello& hello, records::WorkerRecord* record) {
   record->set_slots(hello.slots());
   record->set_kind(hello.kind());
   record->set_incarnation(hello.incarnation());
+  record->set_starts(hello.starts());
   record->set_version(hello.version());
   record->set_cores(hello.cores());
   record->set_simd(hello.simd());
@@ -99,6 +100,11 @@ absl::StatusOr<records::WorkerRecord> Workers::Identify(Tx& tx, const Caller& ca
   records::WorkerRecord record;
   if (known != nullptr) {
     record = *known;
+    if (hello->starts() < record.starts()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("worker ", Name(id), ": start ", hello->starts(), " of its agent says hello, but start ",
+                       record.starts(), " has done so before (hint: a folder that was copied needs no worker.id)"));
+    }
     // A session that is half open may outlive its lease: then the machine was started anew.
     const Lease& lease = leases_[id];
     const bool is_alive =

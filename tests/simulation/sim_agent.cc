@@ -32,6 +32,7 @@ void SimAgent::Boot() {
   clock_.Jump(std::exchange(clock_jump_, absl::ZeroDuration()));
   worker::v1::Hello hello = options_.hello;
   hello.set_worker_id(worker_id_);
+  hello.set_starts(incarnation_);
   hello.set_incarnation(absl::StrCat("host ", host_, " life ", incarnation_));
   rng_ = std::make_unique<SeededRng>(world_.rng()->Next());
   state_ = std::make_unique<AgentState>(options_.state, std::move(hello), rng_.get());

@@ -19,8 +19,8 @@ namespace {
 template <typename Function>
 Function Next(const char* symbol) {
   void* found = dlsym(RTLD_NEXT, symbol);
-  if (found == nullptr) {
-    std::fprintf(stderr, "tsan_mutex: %s: not found, another version of Abseil than this file is made for\n", symbol);
+  if (found == nullptr) {  // another version of Abseil than this file is made for
+    std::perror(symbol);
     abort();
   }
   return reinterpret_cast<Function>(found);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/digest.h"
@@ -26,6 +27,17 @@ absl::StatusOr<std::string> DrawCredential(const std::string& path) {
 }
 
 }  // namespace
+
+absl::StatusOr<int64_t> CountStart(const JoinFiles& files) {
+  const absl::StatusOr<std::string> kept = ReadFile(files.starts);
+  int64_t starts = 0;
+  if (kept.ok() ? !absl::SimpleAtoi(*kept, &starts) || starts < 0 : !absl::IsNotFound(kept.status())) {
+    return kept.ok() ? absl::DataLossError(absl::StrCat(files.starts, ": \"", *kept, "\" is not a number of starts"))
+                     : kept.status();
+  }
+  URSA_RETURN_IF_ERROR(WriteFileAtomically(files.starts, absl::StrCat(++starts, "\n")));
+  return starts;
+}
 
 bool HasJoined(const JoinFiles& files) { return ::access(files.credential.c_str(), F_OK) == 0; }
 

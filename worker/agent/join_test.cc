@@ -47,6 +47,13 @@ class JoinTest : public testing::Test {
   int num_waits_ = 10;
 };
 
+TEST_F(JoinTest, StartsAreCountedAndKept) {
+  EXPECT_EQ(CountStart(files_).value(), 1);
+  EXPECT_EQ(CountStart(files_).value(), 2);
+  ASSERT_TRUE(WriteFileAtomically(files_.starts, "many\n").ok());
+  EXPECT_EQ(CountStart(files_).status().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST_F(JoinTest, KeepsItsCredentialForItselfAlone) {
   EXPECT_FALSE(HasJoined(files_));
   ASSERT_TRUE(Join({"w3"}).ok());

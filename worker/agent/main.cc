@@ -101,14 +101,15 @@ absl::StatusOr<std::unique_ptr<GpuSlots>> FindGpus(const WorkerFlags& flags) {
                         visible == nullptr ? std::nullopt : std::optional<std::string>(visible));
 }
 
-absl::StatusOr<worker::v1::Hello> MakeHello(const WorkerFlags& flags, const GpuSlots* gpus,
-                                            const std::string& worker_id_file) {
+absl::StatusOr<worker::v1::Hello> MakeHello(const WorkerFlags& flags, const GpuSlots* gpus, const JoinFiles& files) {
   worker::v1::Hello hello;
-  if (const absl::StatusOr<std::string> id = ReadFile(worker_id_file); id.ok()) {
+  if (const absl::StatusOr<std::string> id = ReadFile(files.worker_id); id.ok()) {
     hello.set_worker_id(std::string(absl::StripAsciiWhitespace(*id)));
   } else if (!absl::IsNotFound(id.status())) {
     return id.status();
   }
+  URSA_ASSIGN_OR_RETURN(const int64_t starts, CountStart(files));
+  hello.set_starts(starts);
   hello.set_host(HostName());
   hello.set_name(flags.name);
   hello.set_slots(gpus != nullptr ? static_cast<int32_t>(gpus->devices().size()) : flags.slots.value_or(0));
@@ -155,7 +156,7 @@ absl::Status Run(const WorkerFlags& flags, const sigset_t& signals) {
   const absl::Status prepared = PrepareToken(flags, files, signals, &link_options);
   if (absl::IsCancelled(prepared)) return absl::OkStatus();  // a signal ended it
   URSA_RETURN_IF_ERROR(prepared);
-  URSA_ASSIGN_OR_RETURN(worker::v1::Hello hello, MakeHello(flags, gpus.get(), files.worker_id));
+  URSA_ASSIGN_OR_RETURN(worker::v1::Hello hello, MakeHello(flags, gpus.get(), files));
   // What the coordinator gives to each rank of a training that is submitted while this worker is as it is.
   options.spare.threads = std::max(1, hello.cores() / std::max(1, hello.slots()));
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<BlobCache> cache, BlobCache::Open(own_dir + "/cache", {}));
