@@ -122,6 +122,29 @@ TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
   EXPECT_EQ(GroupEpoch(worker_), 2);
 }
 
+// Cut off from the coordinator, not from each other: they end before the one that is left can meet the successor.
+TEST_F(GangReformTest, OneThatEndsWithARankWhoseWorkerIsLostStartsAnewFromTheCheckpoint) {
+  harness_.Disconnect(&worker_);
+  FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);
+  harness_.Connect(&one);
+  harness_.Connect(&two);
+  harness_.Advance(absl::Seconds(4), {&one, &two});
+  const std::string id = harness_.Submit("bears", 2)->experiment_id();
+  harness_.Beat(&one, "t1.1", 1);
+  harness_.Beat(&two, "t1.1", 1, 1);
+  harness_.Checkpoint(&one, "t1.1", 1, 5, 0.25);
+  harness_.Connect(&three);
+  harness_.Disconnect(&one);
+  harness_.Advance(absl::Seconds(4), {&two, &three});
+  ASSERT_EQ(RanksOf(three) + " " + RanksOf(two), "0@2 1@1");
+  harness_.Finish(&two, "t1.1", 1, 1, Outcome::OUTCOME_COMPLETED);
+  harness_.Exit(&two, "t1.1", 1, 1);
+  harness_.Exit(&three, "t1.1", 2, 0, 9);  // as it is told
+  EXPECT_EQ(RanksOf(three) + " " + RanksOf(two), "0@3 1@3");
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 5);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);
+}
+
 TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
   harness_.Disconnect(&worker_);
   FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);

@@ -276,6 +276,13 @@ void Gangs::Fail(records::TrialRecord* trial, int32_t rank, const std::string& w
   URSA_LOG(WARNING) << "task=" << TaskName(IdOf(*trial)) << " epoch=" << gang->epoch() << " gang ends: " << why;
 }
 
+namespace {
+
+// Whether it was started in the place of another, and has not got its state yet.
+bool IsToJoin(const records::Rank& rank) { return rank.joining() && rank.epoch() != 0 && !rank.gone(); }
+
+}  // namespace
+
 void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
   records::Gang* gang = trial->mutable_gang();
   bool all_gone = true;
@@ -291,15 +298,19 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
     }
     if (!IsGoingOn(*gang)) continue;
     const bool has_died = rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED;
+    const bool is_done = outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED;
     if (has_died && CanReform(tx, *trial, /*worker_lost=*/false)) {
       BeginReform(tx, trial, r, absl::StrCat("rank ", r, ": ", rank.reason()), /*worker_lost=*/false);
     } else if (has_died || outcome == Outcome::OUTCOME_FAILED) {
       Fail(trial, r, absl::StrCat("rank ", r, ": ", rank.reason()));
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
       SetPhase(env_, records::Gang::PHASE_STOPPING, gang);
-    } else if ((r == 0 || URSA_PLANTED_BUG(any_rank_completes)) &&
-               (outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED)) {
+    } else if (is_done && (r == 0 || URSA_PLANTED_BUG(any_rank_completes))) {
       OnDone(tx, r, outcome == Outcome::OUTCOME_COMPLETED, trial);
+    } else if (is_done && std::any_of(gang->ranks().begin(), gang->ranks().end(), IsToJoin)) {
+      // It has done its work with a rank whose worker counts as lost. That one's successor waits for it in vain.
+      gang->set_uncounted(true);  // it was when the worker was lost
+      Fail(trial, r, absl::StrCat("rank ", r, ": it ended with the group that was lost"));
     }
   }
   if (all_gone) Conclude(tx, trial);
