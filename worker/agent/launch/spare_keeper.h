@@ -14,11 +14,9 @@ namespace ursa {
 // that starts, which so saves the time to load them: what matters most when a gang waits for a rank to be replaced.
 // Pure: no I/O, no clock, no threads; time comes in.
 //
-//   none --1--> warming --2--> ready --3--> none (the process is the task's)
-//    ^             |-----3-----> none
-//    |             `-----4-------'
-//    |                   v
-//    `--------5------- ending
+//   none --1--> warming --2--> ready          warming or ready --3--> none: the process is a task's
+//                  |             |
+//                  `------4------+--> ending --5--> none
 //   1 spares are wanted, no task has started for `settle`, and the last failure is long enough ago  2 OnReady
 //   3 TakeFor  4 it is no longer wanted, has the wrong number of threads, or was not ready in time
 //   5 OnEnded; a spare that ends by itself, from warming or ready, is tried again after a wait that grows
