@@ -163,36 +163,47 @@ void Agent::Do(TaskTable::Start action) {
 }
 
 absl::Status Agent::StartProcess(const TaskTable::Start& action) {
-  const ProcessKey& key = action.key;
   URSA_RETURN_IF_ERROR(failpoints::agent_before_spawn.Pass());
-  std::optional<SpareTask::Taken> spare = spare_->TakeFor(key, action.assignment);
-  LaunchedTask launched;
-  if (spare) {
-    launched = std::move(spare->process);
-  } else {
-    URSA_ASSIGN_OR_RETURN(launched, launcher_->Launch(key, action.assignment));
-  }
+  LogCollector log(options_.log, clock_->Now());
+  std::optional<SpareTask::Taken> spare = spare_->TakeFor(action.key, action.assignment);
+  if (!spare) return LaunchProcess(action, &log);
+  URSA_LOG(INFO) << "task=" << action.key.ToString() << " STARTED pid=" << spare->process.pid
+                 << (spare->is_ready ? " was=spare" : " was=warming");
   failpoints::agent_spawned.Pass();
-  URSA_LOG(INFO) << "task=" << key.ToString() << " STARTED pid=" << launched.pid << (spare ? " was=spare" : "");
-  // What it prints and its end come through the mailbox, so after this.
-  const auto [it, is_new] = processes_.try_emplace(
-      launched.process_id,
-      Process{key, std::move(launched.server), LogCollector(options_.log, clock_->Now()), action.slot});
-  URSA_CHECK(is_new) << "process " << launched.process_id << " started twice";
-  if (spare) TakeOutput(&it->second, spare->printed);
+  Process* const process = AddProcess(action, std::move(spare->process), &log);
+  if (!spare->is_ready) process->start_again = action;
+  TakeOutput(process, spare->printed);
   return absl::OkStatus();
 }
 
-Agent::Process* Agent::FindProcess(const ProcessKey& key) {
+absl::Status Agent::LaunchProcess(const TaskTable::Start& action, LogCollector* log) {
+  URSA_ASSIGN_OR_RETURN(LaunchedTask launched, launcher_->Launch(action.key, action.assignment));
+  URSA_LOG(INFO) << "task=" << action.key.ToString() << " STARTED pid=" << launched.pid;
+  failpoints::agent_spawned.Pass();
+  AddProcess(action, std::move(launched), log);
+  return absl::OkStatus();
+}
+
+Agent::Process* Agent::AddProcess(const TaskTable::Start& action, LaunchedTask launched, LogCollector* log) {
+  // What it prints and its end come through the mailbox, so after this.
+  const auto [it, is_new] = processes_.try_emplace(
+      launched.process_id, Process{action.key, std::move(launched.server), std::move(*log), action.slot});
+  URSA_CHECK(is_new) << "process " << launched.process_id << " started twice";
+  return &it->second;
+}
+
+Agent::Process* Agent::ProcessToTell(const ProcessKey& key) {
   for (auto& [id, process] : processes_) {
-    if (process.key == key) return &process;
+    if (!(process.key == key)) continue;
+    process.start_again.reset();
+    return &process;
   }
   return nullptr;
 }
 
 void Agent::Do(TaskTable::TellStop action) {
   URSA_LOG(INFO) << "task=" << action.key.ToString() << " STOPPING reason=\"" << action.reason << '"';
-  Process* process = FindProcess(action.key);
+  Process* process = ProcessToTell(action.key);
   if (process == nullptr) return;
   worker::v1::TaskDirective directive;
   directive.mutable_stop()->set_reason(action.reason);
@@ -202,7 +213,7 @@ void Agent::Do(TaskTable::TellStop action) {
 
 void Agent::Do(TaskTable::Reform action) {
   URSA_LOG(INFO) << "task=" << action.key.ToString() << " goes on in the group of epoch " << action.epoch;
-  Process* process = FindProcess(action.key);
+  Process* process = ProcessToTell(action.key);
   if (process == nullptr) return;
   worker::v1::TaskDirective directive;
   directive.mutable_reform()->set_epoch(action.epoch);
@@ -213,8 +224,10 @@ void Agent::Do(TaskTable::Reform action) {
 
 void Agent::Do(TaskTable::Kill action) {
   URSA_LOG(INFO) << "task=" << action.key.ToString() << " KILLED reason=\"" << action.reason << '"';
-  for (const auto& [id, process] : processes_) {
-    if (process.key == action.key) launcher_->Kill(id);
+  for (auto& [id, process] : processes_) {
+    if (!(process.key == action.key)) continue;
+    process.start_again.reset();
+    launcher_->Kill(id);
   }
 }
 
@@ -255,6 +268,13 @@ void Agent::OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit) {
   Process& process = it->second;
   const ProcessKey key = process.key;
   failpoints::agent_reaped.Pass();
+  if (process.start_again && !process.server->WasAsked()) {
+    URSA_LOG(WARNING) << "task=" << key.ToString() << " starts anew, its spare ended before it was ready: "
+                      << ExitStatus(exit, process.log.LastWords());
+    const absl::Status status = LaunchProcess(*process.start_again, &process.log);
+    if (status.ok()) return void(processes_.erase(it));
+    URSA_LOG(ERROR) << "task=" << key.ToString() << " cannot be started: " << status;
+  }
   URSA_LOG(INFO) << "task=" << key.ToString() << " ENDED exit_code=" << exit.exit_code << " signal=" << exit.signal;
   state_.OnPrinted(key, process.log.Finish(state_.LogRoom(key), clock_->Now()));
   worker::v1::TaskExited exited;
@@ -331,7 +351,7 @@ void Agent::Do(ReleaseBlobs action) {
 }
 
 void Agent::Do(DeliverPredict action) {
-  Process* process = FindProcess(action.key);
+  Process* process = ProcessToTell(action.key);
   if (process == nullptr) return;
   const int64_t call_id = action.input.call_id();
   const int num_pictures = action.input.pictures_size();

@@ -95,6 +95,9 @@ class Agent final : public TaskHost {
     std::unique_ptr<TaskServer> server;
     LogCollector log;
     std::optional<int32_t> slot;
+    // To be done if it ends before it has asked for its task: it was a spare that was not ready, and nobody told it
+    // more.
+    std::optional<TaskTable::Start> start_again = std::nullopt;
   };
   // A process that has been reaped, and whose slot is not free yet: its memory comes back.
   struct Ended {
@@ -119,10 +122,14 @@ class Agent final : public TaskHost {
   void Do(ExitAgent action);
 
   absl::Status StartProcess(const TaskTable::Start& action);
+  // Without the spare. `log`, which may hold something already, is the process's if it starts.
+  absl::Status LaunchProcess(const TaskTable::Start& action, LogCollector* log);
+  Process* AddProcess(const TaskTable::Start& action, LaunchedTask launched, LogCollector* log);
   void OnOutput(int64_t process_id, std::string_view printed);
   void TakeOutput(Process* process, std::string_view printed);
   void OnExit(int64_t process_id, const ProcessSupervisor::Exit& exit);
-  Process* FindProcess(const ProcessKey& key);
+  // Null if there is none. From now on its end is the task's, however early.
+  Process* ProcessToTell(const ProcessKey& key);
   void StepHealth();
   void StartSelfCheck();
 

@@ -17,6 +17,23 @@ namespace {
 
 class AgentSpareTest : public AgentTest {
  protected:
+  // The program of tasks: the usual one, but a spare does `script` first.
+  void UseScript(const std::string& script) {
+    options_.task_binary = dir_ + "/task.sh";
+    std::ofstream(options_.task_binary) << "#!/bin/sh\ntest \"$1\" != --spare || { " << script << "; }\nexec "
+                                        << std::filesystem::absolute(kTestTask).string() << " \"$@\"\n";
+    std::filesystem::permissions(options_.task_binary, std::filesystem::perms::owner_all);
+  }
+  std::string WaitForFile(const std::string& name) const {
+    return absl::StrCat("while ! test -e ", dir_, "/", name, "; do sleep 0.01; done");
+  }
+  std::string LogOf(const std::string& id) const {
+    std::string log;
+    for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kLog)) {
+      if (event.task_id() == id) log += event.event().log().data();
+    }
+    return log;
+  }
   // Runs one task after the other, until one has been the spare's: its log is returned; "" if none was.
   std::string LogOfTaskThatTookTheSpare() {
     StartAgent();
@@ -26,11 +43,7 @@ class AgentSpareTest : public AgentTest {
       AddOrder(&desired, id, 1, "train");
       coordinator_.SetDesired(desired);
       if (!coordinator_.WaitFor([i](const Received& r) { return NumExited(r) == i; })) return "";
-      std::string log;
-      for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kLog)) {
-        if (event.task_id() == id) log += event.event().log().data();
-      }
-      if (absl::StrContains(log, "spare")) return log;
+      if (absl::StrContains(LogOf(id), "spare")) return LogOf(id);
     }
     return "";
   }
@@ -57,19 +70,53 @@ TEST_F(AgentSpareTest, ASpareThatDiesIsReplaced) {
   EXPECT_EQ(coordinator_.received().events.size(), 0u) << "nothing of them is a task's";
 }
 
-TEST_F(AgentSpareTest, TasksStartWithoutASpareThatCannot) {
-  options_.task_binary = dir_ + "/task.sh";
-  std::ofstream(options_.task_binary) << "#!/bin/sh\ntest \"$1\" != --spare || { echo x >> " << dir_
-                                      << "/tries; exit 3; }\nexec " << std::filesystem::absolute(kTestTask).string()
-                                      << " \"$@\"\n";
-  std::filesystem::permissions(options_.task_binary, std::filesystem::perms::owner_all);
+TEST_F(AgentSpareTest, ASpareThatCannotStartIsTriedAgain) {
+  UseScript("echo x >> " + dir_ + "/tries; exit 3");
+  StartAgent();
+  ASSERT_TRUE(coordinator_.WaitFor([this](const Received&) {
+    return ReadFile(dir_ + "/tries").value_or("").size() >= 3 * std::string("x\n").size();
+  }));
   Run("train", 2);
   ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 2; }));
   for (const StampedEvent& event : Events(coordinator_.received(), worker::v1::TaskEvent::kExited))
     EXPECT_EQ(event.event().exited().exit_code(), 0);
-  const auto num_tries = [this] { return ReadFile(dir_ + "/tries").value_or("").size() / 2; };
-  const int beats = coordinator_.received().num_heartbeats;
-  ASSERT_TRUE(coordinator_.WaitFor([&](const Received& r) { return num_tries() >= 3 && r.num_heartbeats > beats; }));
+}
+
+TEST_F(AgentSpareTest, ATaskTakesASpareThatWarmsUp) {
+  UseScript(WaitForFile("go"));
+  StartAgent();
+  ASSERT_NE(NextSpare(), 0);
+  Run("train");
+  ASSERT_TRUE(WaitForRunning(1));
+  EXPECT_EQ(NumExited(coordinator_.received()), 0);
+  std::ofstream(dir_ + "/go") << "\n";
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  EXPECT_EQ(LogOf("t1.1"), "a spare of kind cpu\nrunning train rank 0 device 0 threads 3\n");
+}
+
+TEST_F(AgentSpareTest, ATaskWhoseSpareFailsToWarmUpIsStartedAnew) {
+  UseScript(WaitForFile("go") + "; echo no such library; exit 3");
+  StartAgent();
+  ASSERT_NE(NextSpare(), 0);
+  Run("train");
+  ASSERT_TRUE(WaitForRunning(1));
+  std::ofstream(dir_ + "/go") << "\n";
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  const auto exited = Events(coordinator_.received(), worker::v1::TaskEvent::kExited)[0].event().exited();
+  EXPECT_EQ(exited.exit_code(), 0);
+  EXPECT_EQ(LogOf("t1.1"), "no such library\nrunning train rank 0 device 0 threads 3\n");
+}
+
+TEST_F(AgentSpareTest, OneThatIsKilledWhileItWarmsUpIsNotStartedAnew) {
+  UseScript(WaitForFile("never"));
+  StartAgent();
+  ASSERT_NE(NextSpare(), 0);
+  Run("train");
+  ASSERT_TRUE(WaitForRunning(1));
+  coordinator_.SetDesired(DesiredState());
+  ASSERT_TRUE(coordinator_.WaitFor([](const Received& r) { return NumExited(r) == 1; }));
+  EXPECT_EQ(Events(coordinator_.received(), worker::v1::TaskEvent::kExited)[0].event().exited().signal(), SIGKILL);
+  EXPECT_EQ(LogOf("t1.1"), "");
 }
 
 TEST_F(AgentSpareTest, AWithheldWorkerHasNoSpare) {

@@ -201,6 +201,7 @@ class Service final : public TaskService::CallbackService {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     {
       absl::MutexLock lock(&mu_);
+      was_asked_ = true;
       if (assigned_) {
         *response = assigned_->assignment;
         reactor->Finish(grpc::Status::OK);
@@ -224,6 +225,11 @@ class Service final : public TaskService::CallbackService {
     if (waiter_.call != nullptr)
       waiter_.call->Finish(absl::OkStatus(), [this] { *waiter_.response = assigned_->assignment; });
     waiter_ = {};
+  }
+
+  bool WasAsked() {
+    absl::MutexLock lock(&mu_);
+    return was_asked_;
   }
 
   grpc::ServerUnaryReactor* FetchBlobs(grpc::CallbackServerContext* context,
@@ -364,6 +370,7 @@ class Service final : public TaskService::CallbackService {
   absl::Mutex mu_;  // before a DirectiveReactor's and a PendingCall's
   std::optional<Assigned> assigned_ ABSL_GUARDED_BY(mu_);
   Waiter waiter_ ABSL_GUARDED_BY(mu_);
+  bool was_asked_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   DirectiveReactor* watcher_ ABSL_GUARDED_BY(mu_) = nullptr;  // owned by gRPC, until its OnDone
   std::vector<TaskDirective> waiting_ ABSL_GUARDED_BY(mu_);   // told before the task listened
@@ -400,6 +407,8 @@ class GrpcTaskServer final : public TaskServer {
   void Assign(const ProcessKey& key, const worker::v1::TaskAssignment& assignment) override {
     service_.Assign(key, assignment);
   }
+
+  bool WasAsked() override { return service_.WasAsked(); }
 
   absl::Status Tell(TaskDirective directive) override { return service_.Tell(std::move(directive)); }
 

@@ -50,6 +50,9 @@ class TaskServer {
   // Says which process this is and what it is to do; once.
   virtual void Assign(const ProcessKey& key, const worker::v1::TaskAssignment& assignment) = 0;
 
+  // Whether the process has asked for its assignment.
+  virtual bool WasAsked() = 0;
+
   // Sends a directive, or keeps it until the task listens. RESOURCE_EXHAUSTED when too much waits.
   virtual absl::Status Tell(worker::v1::TaskDirective directive) = 0;
 

@@ -142,13 +142,16 @@ TEST_F(AssignedTaskServerTest, GivesTheAssignment) {
   ASSERT_TRUE(assignment.ok()) << assignment.status();
   EXPECT_EQ(assignment->rank(), 3);
   EXPECT_FALSE(waits_.HasBeenNotified());
+  EXPECT_TRUE(server_->WasAsked());
 }
 
 TEST_F(TaskServerTest, ASpareWaitsForItsAssignmentAndMayDoNothingElse) {
   absl::StatusOr<worker::v1::TaskAssignment> assignment;
+  EXPECT_FALSE(server_->WasAsked());
   std::thread waiting([&] { assignment = client_->GetAssignment(); });
   ASSERT_TRUE(waits_.WaitForNotificationWithTimeout(absl::Seconds(20)));
   EXPECT_TRUE(absl::IsFailedPrecondition(client_->GetAssignment().status())) << "one waits already";
+  EXPECT_TRUE(server_->WasAsked());
   EXPECT_TRUE(absl::IsFailedPrecondition(client_->FetchBlobs({"a"}).status()));
   EXPECT_TRUE(absl::IsFailedPrecondition(client_->PutBytes("bytes").status()));
   EXPECT_TRUE(absl::IsFailedPrecondition(client_->Report(TaskEvent())));

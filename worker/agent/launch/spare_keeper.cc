@@ -13,10 +13,10 @@ SpareKeeper::Todo SpareKeeper::TakeTodo(absl::Time now) {
     if (!is_wanted_ || now < std::max(settled_at_, retry_at_)) return todo;
     phase_ = Phase::kWarming;
     threads_ = wanted_threads_;
-    ready_at_ = now + options_.ready_limit;
+    started_at_ = now;
     todo.start_threads = threads_;
   } else if (phase_ != Phase::kEnding) {
-    is_failure_ = phase_ == Phase::kWarming && now >= ready_at_;
+    is_failure_ = phase_ == Phase::kWarming && now >= started_at_ + options_.ready_limit;
     todo.end = !is_wanted_ || is_failure_ || (is_unfit() && now >= settled_at_);
     if (todo.end) phase_ = Phase::kEnding;
   }
@@ -27,18 +27,20 @@ absl::Time SpareKeeper::NextWakeup() const {
   absl::Time next = absl::InfiniteFuture();
   if (!is_wanted_ || phase_ == Phase::kEnding) return next;
   if (phase_ == Phase::kNone) return std::max(settled_at_, retry_at_);
-  if (phase_ == Phase::kWarming) next = ready_at_;
+  if (phase_ == Phase::kWarming) next = started_at_ + options_.ready_limit;
   if (is_unfit()) next = std::min(next, settled_at_);
   return next;
 }
 
-bool SpareKeeper::TakeFor(int threads, bool is_training, absl::Time now) {
+SpareKeeper::Spare SpareKeeper::TakeFor(int threads, bool is_training, absl::Time now) {
   settled_at_ = now + options_.settle;
   if (is_training) wanted_threads_ = threads;
-  if (phase_ != Phase::kReady || threads_ != threads) return false;
+  const bool is_ready = phase_ == Phase::kReady;
+  const bool is_trusted = is_ready || (phase_ == Phase::kWarming && now < started_at_ + options_.trust_limit);
+  if (!is_trusted || threads_ != threads) return Spare::kNone;
   phase_ = Phase::kNone;
-  backoff_.Reset();
-  return true;
+  if (is_ready) backoff_.Reset();
+  return is_ready ? Spare::kReady : Spare::kWarming;
 }
 
 void SpareKeeper::OnReady(absl::Time now) {

@@ -14,16 +14,16 @@ namespace ursa {
 // that starts, which so saves the time to load them: what matters most when a gang waits for a rank to be replaced.
 // Pure: no I/O, no clock, no threads; time comes in.
 //
-//   none --1--> warming --2--> ready --3--> none (the process is the task's)
-//    ^             `-----4-------'
-//    |                   v
-//    `--------5------- ending
+//   none --1--> warming --2--> ready          warming or ready --3--> none: the process is a task's
+//                  |             |
+//                  `------4------+--> ending --5--> none
 //   1 spares are wanted, no task has started for `settle`, and the last failure is long enough ago  2 OnReady
 //   3 TakeFor  4 it is no longer wanted, has the wrong number of threads, or was not ready in time
 //   5 OnEnded; a spare that ends by itself, from warming or ready, is tried again after a wait that grows
 //
 // Its number of threads is what the OpenMP library reads as it is loaded, so a spare fits tasks of the same number
-// alone; every other task is started in the ordinary way, as is one that finds no spare ready.
+// alone; every other task is started in the ordinary way. One that still warms up is taken too: it is ahead of a
+// process that is started now, and would only be in its way.
 class SpareKeeper {
  public:
   struct Options {
@@ -31,6 +31,7 @@ class SpareKeeper {
     // A task that has just started, or a gang that meets with it, needs the cores more.
     absl::Duration settle = absl::Seconds(1);
     absl::Duration ready_limit = absl::Seconds(60);  // from the start of a spare until it is ready
+    absl::Duration trust_limit = absl::Seconds(10);  // one that is not ready after that is taken by no task
     Backoff::Options retry{absl::Seconds(1), absl::Seconds(60), 2};
   };
 
@@ -50,8 +51,9 @@ class SpareKeeper {
   // Whether tasks may come; at first they may not.
   void SetWanted(bool is_wanted) { is_wanted_ = is_wanted; }
 
-  // A process of a task is about to start; whether it gets the spare.
-  bool TakeFor(int threads, bool is_training, absl::Time now);
+  // A process of a task is about to start: what it gets.
+  enum class Spare { kNone, kWarming, kReady };
+  Spare TakeFor(int threads, bool is_training, absl::Time now);
 
   void OnReady(absl::Time now);
   // The spare has been reaped, or could not be started.
@@ -71,7 +73,8 @@ class SpareKeeper {
 
   Phase phase_ = Phase::kNone;
   int threads_ = 0;          // of the present spare
-  absl::Time ready_at_;      // phase kWarming: at the latest; kReady: since when
+  absl::Time started_at_;    // likewise
+  absl::Time ready_at_;      // phase kReady: since when
   bool is_failure_ = false;  // phase kEnding: it was too slow
 };
 

@@ -1,5 +1,6 @@
 #include "worker/agent/launch/spare_keeper.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -9,6 +10,8 @@
 namespace ursa {
 namespace {
 
+using Spare = SpareKeeper::Spare;
+
 class SpareKeeperTest : public testing::Test {
  protected:
   SpareKeeperTest() { Make(); }
@@ -17,6 +20,7 @@ class SpareKeeperTest : public testing::Test {
     options.threads = 2;
     options.settle = absl::Seconds(3);
     options.ready_limit = absl::Seconds(30);
+    options.trust_limit = absl::Seconds(10);
     options.retry = {absl::Seconds(1), absl::Seconds(8), 2};
     keeper_ = std::make_unique<SpareKeeper>(options, &rng_);
   }
@@ -53,46 +57,64 @@ TEST_F(SpareKeeperTest, StartsOneWhenTasksMayComeAndKeepsIt) {
 
 TEST_F(SpareKeeperTest, ATaskTakesTheSpareAndTheNextOneComesWhenItHasSettled) {
   Warm();
-  EXPECT_TRUE(keeper_->TakeFor(2, true, now_));
-  EXPECT_FALSE(keeper_->TakeFor(2, true, now_)) << "there was one";
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kReady);
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kNone) << "there was one";
   EXPECT_EQ(Now(), "");
   EXPECT_EQ(Wait(), absl::Seconds(3));
   EXPECT_EQ(After(absl::Seconds(2)), "");
-  EXPECT_FALSE(keeper_->TakeFor(2, false, now_));
+  EXPECT_EQ(keeper_->TakeFor(2, false, now_), Spare::kNone);
   EXPECT_EQ(After(absl::Seconds(2)), "") << "another has started";
   EXPECT_EQ(After(absl::Seconds(1)), "start 2");
 }
 
-TEST_F(SpareKeeperTest, OnlyAReadyOneIsTaken) {
+TEST_F(SpareKeeperTest, OneThatWarmsUpIsTakenUnlessThatTakesLong) {
   keeper_->SetWanted(true);
-  EXPECT_FALSE(keeper_->TakeFor(2, true, now_)) << "none";
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kNone) << "there is none";
   EXPECT_EQ(After(absl::Seconds(3)), "start 2");
-  EXPECT_FALSE(keeper_->TakeFor(2, true, now_)) << "it warms up";
-  EXPECT_EQ(After(absl::Seconds(5)), "") << "and goes on to";
+  EXPECT_EQ(After(absl::Seconds(9)), "");
+  EXPECT_EQ(keeper_->TakeFor(1, true, now_), Spare::kNone) << "it does not fit";
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kWarming);
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kNone);
+  EXPECT_EQ(After(absl::Seconds(3)), "start 2");
+  EXPECT_EQ(After(absl::Seconds(10)), "");
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kNone) << "who knows whether it will ever be ready";
   keeper_->OnReady(now_);
-  EXPECT_TRUE(keeper_->TakeFor(2, true, now_));
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kReady);
+}
+
+TEST_F(SpareKeeperTest, OnesThatAreTakenBeforeTheyAreReadyProveNothing) {
+  keeper_->SetWanted(true);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(After(std::max(Wait(), absl::ZeroDuration())), "start 2");
+    keeper_->OnEnded(now_);
+  }
+  EXPECT_EQ(After(Wait()), "start 2");
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kWarming);
+  EXPECT_EQ(After(absl::Seconds(3)), "start 2");
+  keeper_->OnEnded(now_);
+  EXPECT_GE(Wait(), absl::Seconds(4)) << "the waits have not begun anew";
 }
 
 TEST_F(SpareKeeperTest, ATaskOfAnotherNumberOfThreadsLeavesIt) {
   Warm();
-  EXPECT_FALSE(keeper_->TakeFor(1, false, now_)) << "auxiliary";
+  EXPECT_EQ(keeper_->TakeFor(1, false, now_), Spare::kNone) << "auxiliary";
   EXPECT_EQ(After(absl::Seconds(10)), "") << "trainings are what it is for";
-  EXPECT_FALSE(keeper_->TakeFor(4, true, now_));
+  EXPECT_EQ(keeper_->TakeFor(4, true, now_), Spare::kNone);
   EXPECT_EQ(After(absl::Seconds(2)), "");
   EXPECT_EQ(Wait(), absl::Seconds(1));
   EXPECT_EQ(After(absl::Seconds(1)), "end") << "the next training is likely to be as this";
-  EXPECT_FALSE(keeper_->TakeFor(2, false, now_)) << "it is being ended";
+  EXPECT_EQ(keeper_->TakeFor(2, false, now_), Spare::kNone) << "it is being ended";
   EXPECT_EQ(Now(), "");
   keeper_->OnEnded(now_);
   EXPECT_EQ(After(absl::Seconds(3)), "start 4");
   keeper_->OnReady(now_);
-  EXPECT_FALSE(keeper_->TakeFor(2, true, now_)) << "back again, before the spare was changed";
-  EXPECT_TRUE(keeper_->TakeFor(4, true, now_));
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kNone) << "back again, before the spare was changed";
+  EXPECT_EQ(keeper_->TakeFor(4, true, now_), Spare::kReady);
 }
 
 TEST_F(SpareKeeperTest, AnAuxiliaryTaskTakesOneThatFits) {
   Warm();
-  EXPECT_TRUE(keeper_->TakeFor(2, false, now_));
+  EXPECT_EQ(keeper_->TakeFor(2, false, now_), Spare::kReady);
 }
 
 TEST_F(SpareKeeperTest, NoneWhileNoTaskWillCome) {
@@ -109,7 +131,7 @@ TEST_F(SpareKeeperTest, NoneWhileNoTaskWillCome) {
   keeper_->SetWanted(true);
   EXPECT_EQ(Now(), "") << "the old one has to be gone first";
   keeper_->OnReady(now_);
-  EXPECT_FALSE(keeper_->TakeFor(2, true, now_)) << "it was killed as it became ready";
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kNone) << "it was killed as it became ready";
   keeper_->OnEnded(now_);
   EXPECT_EQ(After(absl::Seconds(3)), "start 2");
 }
@@ -140,7 +162,7 @@ TEST_F(SpareKeeperTest, OneThatEndsByItselfIsTriedAgainAfterAWaitThatGrows) {
   EXPECT_LE(Wait(), absl::Seconds(1));
   EXPECT_EQ(After(Wait()), "start 2");
   keeper_->OnReady(now_);
-  EXPECT_TRUE(keeper_->TakeFor(2, true, now_));
+  EXPECT_EQ(keeper_->TakeFor(2, true, now_), Spare::kReady);
   EXPECT_EQ(After(absl::Seconds(3)), "start 2");
   keeper_->OnEnded(now_);
   EXPECT_LE(Wait(), absl::Seconds(1));

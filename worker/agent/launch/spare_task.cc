@@ -42,8 +42,9 @@ void SpareTask::Start(int threads) {
 std::optional<SpareTask::Taken> SpareTask::TakeFor(const ProcessKey& key,
                                                    const worker::v1::TaskAssignment& assignment) {
   const int threads = std::max(1, assignment.threads());
-  if (!keeper_.TakeFor(threads, assignment.has_train(), clock_->Now())) return std::nullopt;
-  Taken taken{std::move(spare_->process), std::move(spare_->printed)};
+  const SpareKeeper::Spare spare = keeper_.TakeFor(threads, assignment.has_train(), clock_->Now());
+  if (spare == SpareKeeper::Spare::kNone) return std::nullopt;
+  Taken taken{std::move(spare_->process), std::move(spare_->printed), spare == SpareKeeper::Spare::kReady};
   spare_.reset();
   if (!launcher_->IsAlive(taken.process.process_id)) {
     LogFailure(absl::UnavailableError("it has just died"));  // how is of no interest any more

@@ -33,13 +33,13 @@ class SpareTask {
   void Step(bool is_wanted);
   absl::Time NextWakeup() const { return keeper_.NextWakeup(); }
 
-  // A process and what it has printed so far, the newest of it.
   struct Taken {
     LaunchedTask process;
-    std::string printed;
+    std::string printed;    // so far, the newest of it
+    bool is_ready = false;  // else it may still fail to get so far, through no fault of the task
   };
   // The spare, told that this is its task; nothing if the task is to be started in the ordinary way. To be called
-  // before each start.
+  // before each start of a task.
   std::optional<Taken> TakeFor(const ProcessKey& key, const worker::v1::TaskAssignment& assignment);
 
   // Whether the process is the spare; then it is dealt with.
