@@ -99,7 +99,7 @@ TEST_F(GangReformTest, WhenNobodyHasTheStateItStartsFromItsCheckpoint) {
 
 // The one that is left may not have started yet: it would look for its state with others, and there are none.
 TEST_F(GangReformTest, BeforeAllHaveBeenHeardOfItStartsAnew) {
-  harness_.Submit("bears", 2);
+  ASSERT_TRUE(harness_.Submit("bears", 2).ok());
   harness_.Beat(&worker_, "t1.1", 1, 0);
   harness_.Exit(&worker_, "t1.1", 1, 0, 9);
   EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
