@@ -160,8 +160,8 @@ TEST_F(LocalClusterTest, DownOnAFolderThatWasRemovedStillEndsItsProcesses) {
   const std::string gone = dir_ + "/gone";
   std::filesystem::create_directories(gone);
   std::ofstream(gone + "/idle");
-  const absl::StatusOr<pid_t> pid =
-      StartDaemon({"/bin/bash", "-c", "exec -a ursa-worker tail -f " + gone + "/idle"}, gone, dir_ + "/log.txt");
+  const absl::StatusOr<pid_t> pid = StartDaemon(
+      {"/bin/bash", "-c", "exec -a ursa-worker tail -f /dev/null " + gone + "/idle"}, gone, dir_ + "/log.txt");
   ASSERT_TRUE(pid.ok());
   ASSERT_TRUE(Await([&] { return FindDaemons(gone).size() == 1; }));
   std::filesystem::remove_all(gone);

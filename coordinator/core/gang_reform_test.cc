@@ -140,7 +140,7 @@ TEST_F(GangReformTest, OneThatEndsWithARankWhoseWorkerIsLostStartsAnewFromTheChe
   harness_.Finish(&two, "t1.1", 1, 1, Outcome::OUTCOME_COMPLETED);
   harness_.Exit(&two, "t1.1", 1, 1);
   harness_.Exit(&three, "t1.1", 2, 0, 9);  // as it is told
-  EXPECT_EQ(RanksOf(three) + " " + RanksOf(two), "0@3 1@3");
+  EXPECT_EQ(RanksOf(two) + " " + RanksOf(three), "0@3 1@3");
   EXPECT_EQ(harness_.Get(id).resumed_from_step(), 5);
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
 }

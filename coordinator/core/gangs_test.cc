@@ -281,6 +281,7 @@ TEST_F(GangsTest, TheCoordinatorsDeathDisturbsNoTraining) {
 
 TEST_F(GangsTest, TooManyRestartsEndInErrorWithTheLastWords) {
   const std::string id = Start("max_restarts: 1");
+  for (int32_t rank = 0; rank < 2; ++rank) harness_.Beat(&worker_, "t1.1", 1, rank);
   for (int64_t epoch = 1; epoch <= 2; ++epoch) {
     ASSERT_EQ(OrderedEpoch("t1.1"), epoch);
     harness_.Exit(&worker_, "t1.1", epoch, 0, 11, "segmentation fault in conv");
