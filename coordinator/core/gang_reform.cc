@@ -37,9 +37,7 @@ bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, bool work
   for (const records::Rank& rank : gang.ranks()) {
     // One that said something at its end failed by itself, or is done: that is for failure_policy.h.
     if (rank.outcome() != Outcome::OUTCOME_UNSPECIFIED) return false;
-    // A rank of the first group has not been heard of: they have not met. One that is started only now would look for
-    // its state with the others, of whom none may be left.
-    if (rank.joining() && rank.epoch() == 0 && !URSA_PLANTED_BUG(reform_before_meeting)) return false;
+    // Of the first group, too, one that was never heard of may have no state.
     has_state |= !rank.gone() && !rank.joining();
   }
   if (!has_state && !URSA_PLANTED_BUG(reform_without_state)) return false;

@@ -82,7 +82,6 @@ const std::vector<PlantedBug>& AllPlantedBugs() {
       {"delete_at_start", "what was told before a restart does not keep a blob"},
       {"count_twice", "a rendezvous ADD that is asked again counts again"},
       {"reform_without_state", "a gang is re-formed although no rank that is left has the state"},
-      {"reform_before_meeting", "a gang is re-formed although a rank of its first group has not been heard of"},
       {"ignore_lost_group", "that a rank has lost its group is not heard"},
       {"never_tell_reform", "ranks are not told of the newer group"},
       {"forget_places", "after a start the scheduler does not know what runs where"},

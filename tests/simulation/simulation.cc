@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -168,6 +169,19 @@ class Simulation {
            });
   }
 
+  // What waits for more than there is, its user gives up: a machine that was replaced still counted when it was
+  // submitted.
+  void CancelTooLarge() {
+    int64_t num_slots = 0;
+    for (const auto& [id, worker] : invariants_.workers()) num_slots += worker.lost ? 0 : worker.slots;
+    for (const auto& [key, job] : invariants_.jobs()) {
+      const bool is_too_large = job.state == v1::Experiment::STATE_QUEUED && job.slots > num_slots;
+      if (is_too_large && world_.now() - healed_at_ > kProgressLimit && canceled_.insert(key.first).second) {
+        workload_.Cancel(absl::StrCat("experiments/", ExperimentId(key.first).ToString()));
+      }
+    }
+  }
+
   // How many slots of healthy workers nobody has.
   int64_t NumFreeSlots() const {
     int64_t num_free = 0;
@@ -177,9 +191,18 @@ class Simulation {
     return num_free;
   }
 
+  // Notes whether a gang has begun since the last call: what is free may be kept for others as long as some do.
+  void NoteStarts() {
+    int64_t num_epochs = 0;
+    for (const auto& [key, job] : invariants_.jobs()) num_epochs += job.epoch;
+    if (std::exchange(num_epochs_, num_epochs) != num_epochs) started_at_ = world_.now();
+  }
+
   void CheckProgress() {
     const absl::Time now = world_.now();
     const int64_t num_free = NumFreeSlots();
+    NoteStarts();
+    CancelTooLarge();
     for (const auto& [key, job] : invariants_.jobs()) {
       absl::Time& since = stuck_since_.try_emplace(key, absl::InfiniteFuture()).first->second;
       const bool is_stuck = job.state == v1::Experiment::STATE_QUEUED && !job.has_gang() && job.slots <= num_free;
@@ -187,7 +210,7 @@ class Simulation {
       if (is_stuck && since == absl::InfiniteFuture()) since = std::max(now, healed_at_);
       const bool is_still = (job.state == v1::Experiment::STATE_RUNNING || job.has_gang()) &&
                             now - std::max(invariants_.LastChange(key), healed_at_) > kProgressLimit;
-      if (is_still || now - since > kProgressLimit) {
+      if (is_still || now - std::max(since, started_at_) > kProgressLimit) {
         return world_.Fail(absl::StrCat(ToString(key), ": no progress for ", absl::FormatDuration(kProgressLimit),
                                         " after healing; ", Describe()));
       }
@@ -247,6 +270,9 @@ class Simulation {
   std::vector<std::unique_ptr<SimAgent>> agents_;
   Faults faults_;
   absl::Time healed_at_ = absl::InfinitePast();
+  std::set<int64_t> canceled_;  // experiments
+  int64_t num_epochs_ = 0;
+  absl::Time started_at_ = absl::InfinitePast();  // a gang, last
   std::map<JobKey, absl::Time> stuck_since_;
 };
 

@@ -166,14 +166,8 @@ void Workload::ChangeMind(const std::string& name) {
   const absl::Duration wait = world_.Between(absl::Milliseconds(100), absl::Seconds(20));
   if (world_.Chance(0.4)) {
     return world_.In(wait, [this, name] {
-      v1::CancelExperimentRequest request;
-      request.set_name(name);
-      Change<v1::CancelExperimentRequest, v1::Experiment>(
-          "ExperimentService/CancelExperiment", std::move(request),
-          [](Coordinator& coordinator, Tx& tx, const Caller& caller, const v1::CancelExperimentRequest& asked) {
-            return coordinator.experiments().Cancel(tx, caller, asked.name());
-          },
-          [this](const absl::StatusOr<v1::Experiment>&) { Close(); });  // an error: it has ended before
+      Cancel(name);
+      Close();
     });
   }
   world_.In(wait, [this, name] {
@@ -189,6 +183,18 @@ void Workload::ChangeMind(const std::string& name) {
           world_.In(world_.Between(absl::Milliseconds(100), absl::Seconds(20)), [this, name] { Resume(name); });
         });
   });
+}
+
+void Workload::Cancel(const std::string& name) {
+  ++num_open_;
+  v1::CancelExperimentRequest request;
+  request.set_name(name);
+  Change<v1::CancelExperimentRequest, v1::Experiment>(
+      "ExperimentService/CancelExperiment", std::move(request),
+      [](Coordinator& coordinator, Tx& tx, const Caller& caller, const v1::CancelExperimentRequest& asked) {
+        return coordinator.experiments().Cancel(tx, caller, asked.name());
+      },
+      [this](const absl::StatusOr<v1::Experiment>&) { Close(); });  // an error: it has ended before
 }
 
 // Until it is resumed or has ended: a pause may take its time.

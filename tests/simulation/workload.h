@@ -51,6 +51,9 @@ class Workload {
   void VerifyAudit();
 
   // Whether all has been submitted and has ended, as far as clients know.
+  // As its user, an experiment.
+  void Cancel(const std::string& name);
+
   bool is_done() const { return num_submitted_ == options_.num_jobs && num_open_ == 0; }
   int num_ended() const { return num_ended_; }
 
