@@ -43,6 +43,8 @@ void Promises::OnHeard(const StreamName& stream, const ConnectRequest& message) 
 
 void Promises::Hear(Agent* agent) {
   if (world_.now() - agent->last_heard >= lease_ * 0.99) agent->last_silence = world_.now();
+  // What is decided before a standstill of the coordinator may be durable only after it.
+  if (world_.now() - agent->last_heard > lease_ * 0.5) agent->heard_before_gap = agent->last_heard;
   agent->last_heard = world_.now();
 }
 
@@ -132,7 +134,7 @@ void Promises::OnLost(int64_t worker_id) {
   if (host == hosts_.end()) return;
   const Agent& agent = agents_[host->second];
   if (agent.worker_id == worker_id && world_.now() - resumed_at_ < lease_ * 0.99 &&
-      paused_at_ - agent.last_heard < lease_ * 0.99) {
+      paused_at_ - (agent.last_heard > paused_at_ ? agent.heard_before_gap : agent.last_heard) < lease_ * 0.99) {
     return invariants_.Fail(absl::StrCat("w", worker_id, ": is lost because the coordinator stood still for ",
                                          absl::FormatDuration(resumed_at_ - paused_at_)));
   }

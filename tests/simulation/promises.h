@@ -72,8 +72,9 @@ class Promises {
     int64_t stream_id = 0;  // the one that was welcomed last
     int64_t worker_id = 0;
     absl::Time last_heard = absl::InfinitePast();
-    absl::Time last_silence = absl::InfinitePast();  // end of the last one that was as long as a lease
-    std::map<int64_t, std::vector<Effect>> effects;  // by sequence; not acknowledged
+    absl::Time heard_before_gap = absl::InfinitePast();  // the last one of half a lease
+    absl::Time last_silence = absl::InfinitePast();      // end of the last one that was as long as a lease
+    std::map<int64_t, std::vector<Effect>> effects;      // by sequence; not acknowledged
   };
 
   void Hear(Agent* agent);
