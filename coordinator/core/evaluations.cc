@@ -104,7 +104,9 @@ void Evaluations::ScheduleAdvance(Tx& tx, bool is_comparison, int64_t id) {
 }
 
 bool Evaluations::IsPutOff(Tx& tx, bool is_comparison, int64_t id, const absl::Status& status) {
-  if (!absl::IsUnknown(status) && !absl::IsResourceExhausted(status) && !absl::IsUnavailable(status)) return false;
+  // A limit of the work's own is RESOURCE_EXHAUSTED, too, and would be so again.
+  const bool is_full = absl::IsResourceExhausted(status) && !CheckDiskSpace(env_.options).ok();
+  if (!is_full && !absl::IsUnknown(status) && !absl::IsUnavailable(status)) return false;
   URSA_LOG(WARNING) << (is_comparison ? "comparison=c" : "evaluation=v") << id << " is tried again in "
                     << absl::FormatDuration(kPutOffTime) << ": " << status;
   if (put_off_.empty()) resume_at_ = env_.clock->Now() + kPutOffTime;

@@ -38,6 +38,18 @@ class GangReformTest : public ::testing::Test {
     }
     return text;
   }
+  // One trial with a rank on each of two workers, both heard of.
+  std::string StartOnTwo(FakeWorker* one, FakeWorker* two) {
+    harness_.Disconnect(&worker_);
+    harness_.Connect(one);
+    harness_.Connect(two);
+    harness_.Advance(absl::Seconds(4), {one, two});
+    const std::string id = harness_.Submit("bears", 2)->experiment_id();
+    harness_.Beat(one, "t1.1", 1);
+    harness_.Beat(two, "t1.1", 1, 1);
+    EXPECT_EQ(RanksOf(*one) + " " + RanksOf(*two), "0@1 1@1");
+    return id;
+  }
   int64_t GroupEpoch(const FakeWorker& worker) { return worker.FindOrder("t1.1")->assignment().epoch(); }
   void Joined(FakeWorker* worker, int64_t epoch, int32_t rank) {
     worker::v1::TaskEvent event;
@@ -124,14 +136,8 @@ TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
 
 // Cut off from the coordinator, not from each other: they end before the one that is left can meet the successor.
 TEST_F(GangReformTest, OneThatEndsWithARankWhoseWorkerIsLostStartsAnewFromTheCheckpoint) {
-  harness_.Disconnect(&worker_);
   FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);
-  harness_.Connect(&one);
-  harness_.Connect(&two);
-  harness_.Advance(absl::Seconds(4), {&one, &two});
-  const std::string id = harness_.Submit("bears", 2)->experiment_id();
-  harness_.Beat(&one, "t1.1", 1);
-  harness_.Beat(&two, "t1.1", 1, 1);
+  const std::string id = StartOnTwo(&one, &two);
   harness_.Checkpoint(&one, "t1.1", 1, 5, 0.25);
   harness_.Connect(&three);
   harness_.Disconnect(&one);
@@ -146,15 +152,8 @@ TEST_F(GangReformTest, OneThatEndsWithARankWhoseWorkerIsLostStartsAnewFromTheChe
 }
 
 TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
-  harness_.Disconnect(&worker_);
   FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);
-  harness_.Connect(&one);
-  harness_.Connect(&two);
-  harness_.Advance(absl::Seconds(4), {&one, &two});
-  const std::string id = harness_.Submit("bears", 2)->experiment_id();
-  harness_.Beat(&one, "t1.1", 1);
-  harness_.Beat(&two, "t1.1", 1, 1);
-  ASSERT_EQ(RanksOf(one) + " " + RanksOf(two), "0@1 1@1");
+  const std::string id = StartOnTwo(&one, &two);
   harness_.Connect(&three);
   harness_.Disconnect(&two);
   harness_.Advance(absl::Seconds(4), {&one, &three});

@@ -264,6 +264,15 @@ TEST_F(LoopTest, AnEvaluationThatTheDiskStoppedIsTakenUpAgain) {
   EXPECT_EQ(GetEvaluation(name).state(), v1::Evaluation::STATE_COMPLETED);
 }
 
+TEST_F(LoopTest, AnEvaluationThatMeetsALimitEndsWithItsReason) {
+  harness_.MakeDataset(&worker_, "bears");
+  MakeVersion("w1");
+  harness_.store().FailNthWrite(2, absl::ResourceExhaustedError("blob: limit is 1 MiB"));
+  const v1::Evaluation evaluation = GetEvaluation(Evaluate("models/bears/versions/1")->name());
+  EXPECT_EQ(evaluation.state(), v1::Evaluation::STATE_ERROR);
+  EXPECT_NE(evaluation.reason().find("limit is 1 MiB"), std::string::npos) << evaluation.reason();
+}
+
 TEST_F(LoopTest, PromotionNeedsEvidence) {
   harness_.MakeDataset(&worker_, "bears", 200);
   MakeVersion("w1");
