@@ -13,6 +13,21 @@
 #include "experiments/resource_names.h"
 
 namespace ursa {
+namespace {
+
+absl::Status CheckComparable(const v1::ModelVersion& candidate, const v1::ModelVersion& baseline) {
+  if (candidate.name() == baseline.name()) {
+    return absl::InvalidArgumentError(absl::StrCat("comparison: candidate and baseline are both ", candidate.name()));
+  }
+  if (!std::equal(candidate.classes().begin(), candidate.classes().end(), baseline.classes().begin(),
+                  baseline.classes().end())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("comparison: ", candidate.name(), " and ", baseline.name(), " have different classes"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 void Evaluations::CreateComparison(const RequestKey& key, const v1::CreateComparisonRequest& request,
                                    Done<v1::Comparison> done) {
@@ -22,21 +37,15 @@ void Evaluations::CreateComparison(const RequestKey& key, const v1::CreateCompar
         return MakePlan(tx, {request.candidate(), request.baseline()}, request.dataset(), request.split());
       },
       [this, key, request, done = std::move(done)](const absl::StatusOr<Plan>& plan) {
-        if (!plan.ok()) return done(plan.status());
-        const v1::ModelVersion& candidate = plan->models[0].version();
-        const v1::ModelVersion& baseline = plan->models[1].version();
-        if (candidate.name() == baseline.name()) {
-          return done(absl::InvalidArgumentError(
-              absl::StrCat("comparison: candidate and baseline are both ", candidate.name())));
-        }
-        if (!std::equal(candidate.classes().begin(), candidate.classes().end(), baseline.classes().begin(),
-                        baseline.classes().end())) {
-          return done(absl::FailedPreconditionError(
-              absl::StrCat("comparison: ", candidate.name(), " and ", baseline.name(), " have different classes")));
-        }
-        const absl::StatusOr<SplitExamples> examples = ReadExamples(*plan);
-        if (!examples.ok()) return done(examples.status());
+        const absl::StatusOr<SplitExamples> examples = [&]() -> absl::StatusOr<SplitExamples> {
+          URSA_RETURN_IF_ERROR(plan.status());
+          URSA_RETURN_IF_ERROR(CheckComparable(plan->models[0].version(), plan->models[1].version()));
+          return ReadExamples(*plan);
+        }();
         Mutate<v1::Comparison>(env_, key, done, [&](Tx& tx) -> absl::StatusOr<v1::Comparison> {
+          URSA_RETURN_IF_ERROR(examples.status());
+          const v1::ModelVersion& candidate = plan->models[0].version();
+          const v1::ModelVersion& baseline = plan->models[1].version();
           records::ComparisonRecord record;
           if (request.has_gates()) {
             URSA_ASSIGN_OR_RETURN(*record.mutable_gates(), ResolveGates(request.gates()));

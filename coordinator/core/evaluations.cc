@@ -58,10 +58,9 @@ void Evaluations::CreateEvaluation(const RequestKey& key, const v1::CreateEvalua
   ReadStateThen<Plan>(
       env_, [&](const Tx& tx) { return MakePlan(tx, {request.model()}, request.dataset(), request.split()); },
       [this, key, done = std::move(done)](const absl::StatusOr<Plan>& plan) {
-        if (!plan.ok()) return done(plan.status());
-        const absl::StatusOr<SplitExamples> examples = ReadExamples(*plan);
-        if (!examples.ok()) return done(examples.status());
+        const absl::StatusOr<SplitExamples> examples = plan.ok() ? ReadExamples(*plan) : plan.status();
         Mutate<v1::Evaluation>(env_, key, done, [&](Tx& tx) -> absl::StatusOr<v1::Evaluation> {
+          URSA_RETURN_IF_ERROR(examples.status());
           records::EvaluationRecord record;
           record.set_id(TakeNumber(tx, "evaluation"));
           v1::Evaluation* evaluation = record.mutable_evaluation();

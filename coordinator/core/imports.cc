@@ -89,8 +89,8 @@ void Imports::Start(const RequestKey& key, const v1::ImportDatasetRequest& reque
     URSA_RETURN_IF_ERROR(CheckBlobs(list));
     return list.candidates_size();
   }();
-  if (!num_candidates.ok()) return done(num_candidates.status());
   Mutate<v1::Import>(env_, key, std::move(done), [&](Tx& tx) -> absl::StatusOr<v1::Import> {
+    URSA_RETURN_IF_ERROR(num_candidates.status());
     if (!aux_tasks_.HasWorker(tx)) {
       return absl::FailedPreconditionError(
           absl::StrCat("import of \"", request.dataset(), "\": the cluster has no worker that could check the files"));

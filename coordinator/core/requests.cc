@@ -8,30 +8,36 @@ namespace ursa {
 
 std::string RequestHash(std::string_view bytes) { return Sha256Hex(bytes); }
 
-absl::StatusOr<std::optional<std::string>> FindAnswer(const Tx& tx, const RequestKey& key) {
-  if (key.request_id.empty()) return std::nullopt;
+absl::StatusOr<const records::RequestRecord*> FindAnswer(const Tx& tx, const RequestKey& key) {
+  if (key.request_id.empty()) return nullptr;
   if (key.request_id.size() > kRequestIdBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("request_id: at most ", kRequestIdBytesMax, " bytes are allowed, it has ", key.request_id.size()));
   }
   const auto* record = tx.state().Find<records::RequestRecord>(NamePairKey(key.caller.actor, key.request_id));
-  if (record == nullptr) return std::nullopt;
+  if (record == nullptr) return nullptr;
   if (record->method() != key.method || record->request_hash() != key.request_hash) {
     return absl::InvalidArgumentError(absl::StrCat("request_id \"", key.request_id,
                                                    "\": was used before for another request (", record->method(),
                                                    "; hint: make a new id for each request)"));
   }
-  return record->response();
+  return record;
 }
 
-void RememberAnswer(const Environment& env, Tx& tx, const RequestKey& key, std::string response) {
-  if (key.request_id.empty() || URSA_PLANTED_BUG(forget_answers)) return;
+void RememberAnswer(const Environment& env, Tx& tx, const RequestKey& key, absl::StatusOr<std::string> answer) {
+  if (key.request_id.empty() || URSA_PLANTED_BUG(forget_answers) || absl::IsUnavailable(answer.status())) return;
+  if (!answer.ok() && URSA_PLANTED_BUG(forget_refusals)) return;
   records::RequestRecord record;
   record.set_actor(key.caller.actor);
   record.set_request_id(key.request_id);
   record.set_method(key.method);
   record.set_request_hash(key.request_hash);
-  record.set_response(std::move(response));
+  if (answer.ok()) {
+    record.set_response(*std::move(answer));
+  } else {
+    record.set_code(static_cast<int32_t>(answer.status().code()));
+    record.set_reason(std::string(answer.status().message()));
+  }
   *record.mutable_time() = ToTimestamp(env.clock->Now());
   Mutation mutation;
   mutation.Put(std::move(record));

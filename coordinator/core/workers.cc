@@ -225,6 +225,7 @@ void Workers::SetLeaving(const std::set<int64_t>& worker_ids) {
     lease.leaving_until = env_.clock->Now() + env_.options.leaving_time;
     lease.is_leaving = true;
     lease.leaving_with = worker_ids;
+    next_look_ = std::min(next_look_, lease.leaving_until);
     usability_changes_.insert(id);
   }
 }
@@ -324,17 +325,23 @@ void Workers::Tick(Tx& tx) {
       if (record != nullptr && !record->lost()) lease.last_heard = now;
     }
   }
-  for (auto& [id, lease] : leases_) {
-    if (!lease.is_leaving || lease.leaving_until > now) continue;
-    lease.is_leaving = false;
-    usability_changes_.insert(id);
-    tx.RequestSettle();
-  }
+  const absl::Duration term = env_.options.lease / (URSA_PLANTED_BUG(short_lease) ? 4 : 1);
+  if (now < next_look_ && now + term >= next_look_) return;  // the latter fails when the clock was set back
+  next_look_ = now + term;
   std::vector<int64_t> lost;
   std::vector<int64_t> forgotten;
-  const absl::Duration term = env_.options.lease / (URSA_PLANTED_BUG(short_lease) ? 4 : 1);
-  for (const auto& [id, lease] : leases_) {
-    if (now - lease.last_heard < term) continue;
+  for (auto& [id, lease] : leases_) {
+    if (lease.is_leaving && lease.leaving_until <= now) {
+      lease.is_leaving = false;
+      usability_changes_.insert(id);
+      tx.RequestSettle();
+    } else if (lease.is_leaving) {
+      next_look_ = std::min(next_look_, lease.leaving_until);
+    }
+    if (now - lease.last_heard < term) {
+      next_look_ = std::min(next_look_, lease.last_heard + term);
+      continue;
+    }
     const auto* record = tx.state().Find<records::WorkerRecord>(id);
     if (record == nullptr) continue;
     if (!record->lost()) {

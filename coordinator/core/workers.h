@@ -136,6 +136,7 @@ class Workers {
   const AddOrders add_orders_;
   std::map<int64_t, Lease> leases_;
   absl::Time last_tick_;
+  absl::Time next_look_ = absl::InfinitePast();  // before it no lease ends: most ticks need not look at all workers
   std::set<int64_t> usability_changes_;
   std::map<const WorkerSession*, int64_t> sessions_;
 };

@@ -107,7 +107,8 @@ void Invariants::OnRecord(std::string_view table, std::string_view id, std::stri
       answers_.erase(std::string(id));
     } else {
       const auto record = Parse<records::RequestRecord>(bytes);
-      const auto [it, is_new] = answers_.emplace(std::string(id), record.response());
+      const auto [it, is_new] = answers_.emplace(
+          std::string(id), KeptAnswer{record.code(), record.code() == 0 ? record.response() : record.reason()});
       if (!is_new) Fail(absl::StrCat("request ", it->first, ": has taken effect twice"));
     }
   } else if (table == "audit" && !is_delete) {
@@ -385,7 +386,7 @@ absl::Time Invariants::LastChange(const JobKey& key) const {
   return it == changed_.end() ? absl::InfinitePast() : it->second;
 }
 
-const std::string* Invariants::FindAnswer(const std::string& request) const {
+const Invariants::KeptAnswer* Invariants::FindAnswer(const std::string& request) const {
   const auto it = answers_.find(request);
   return it == answers_.end() ? nullptr : &it->second;
 }

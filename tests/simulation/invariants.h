@@ -77,7 +77,11 @@ class Invariants {
   absl::Time LastChange(const JobKey& key) const;
   bool HasMetric(const std::string& metric_key) const { return metrics_.count(metric_key) > 0; }
   // The kept answer to a request ("actor/request id"); null if there is none.
-  const std::string* FindAnswer(const std::string& request) const;
+  struct KeptAnswer {
+    int32_t code = 0;
+    std::string text;  // the response's bytes, or the reason of a refusal
+  };
+  const KeptAnswer* FindAnswer(const std::string& request) const;
 
   void Fail(std::string why) { world_.Fail(std::move(why)); }
 
@@ -135,7 +139,7 @@ class Invariants {
   std::map<JobKey, int64_t> progress_;
   std::map<std::string, int64_t> names_;
   std::map<int64_t, DurableWorker> workers_;
-  std::unordered_map<std::string, std::string> answers_;
+  std::unordered_map<std::string, KeptAnswer> answers_;
   int64_t audit_sequence_ = 0;
   std::string audit_hash_;
   std::pair<int64_t, std::string> audit_head_;

@@ -77,6 +77,7 @@ const std::vector<PlantedBug>& AllPlantedBugs() {
       {"use_drained", "a drained worker is used"},
       {"ack_early", "events are acknowledged before they are durable"},
       {"forget_answers", "the first answer to a request is not kept"},
+      {"forget_refusals", "an answer that is a refusal is not kept"},
       {"delete_what_is_needed", "a blob to which something refers again is deleted"},
       {"store_what_is_deleted", "an upload does not wait for the deletion of its blob"},
       {"delete_at_start", "what was told before a restart does not keep a blob"},

@@ -95,17 +95,18 @@ class Promises {
 template <typename Response>
 void Promises::OnAnswer(const std::string& actor, const std::string& request_id,
                         const absl::StatusOr<Response>& answer) {
-  if (!answer.ok()) return;
+  if (absl::IsUnavailable(answer.status())) return;
   if (!request_id.empty()) {
-    const std::string* kept = invariants_.FindAnswer(actor + "/" + request_id);
+    const Invariants::KeptAnswer* kept = invariants_.FindAnswer(actor + "/" + request_id);
+    if (kept == nullptr) return invariants_.Fail("request " + request_id + ": is answered before that is durable");
     Response first;
-    if (kept == nullptr) {
-      invariants_.Fail("request " + request_id + ": is answered before its effect is durable");
-    } else if (!first.ParseFromString(*kept) || !google::protobuf::util::MessageDifferencer::Equals(first, *answer)) {
-      invariants_.Fail("request " + request_id + ": gets another answer than the first time");
-    }
+    const bool is_same = !answer.ok() ? kept->code == static_cast<int32_t>(answer.status().code()) &&
+                                            kept->text == answer.status().message()
+                                      : kept->code == 0 && first.ParseFromString(kept->text) &&
+                                            google::protobuf::util::MessageDifferencer::Equals(first, *answer);
+    if (!is_same) invariants_.Fail("request " + request_id + ": gets another answer than the first time");
   } else if constexpr (std::is_same_v<Response, v1::Experiment>) {
-    CheckExperiment(*answer);
+    if (answer.ok()) CheckExperiment(*answer);
   }
 }
 

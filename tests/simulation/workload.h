@@ -124,11 +124,12 @@ void Workload::Ask(const std::string& method, Request request,
                 done(std::move(answer));
               });
       },
-      [this, method, request, serve, then](absl::StatusOr<Response> answer) {
-        if (!absl::IsUnavailable(answer.status()) && !absl::IsResourceExhausted(answer.status()) &&
-            !absl::IsUnknown(answer.status())) {
+      [this, method, request, serve, then](absl::StatusOr<Response> answer) mutable {
+        if (!absl::IsUnavailable(answer.status()) && !absl::IsResourceExhausted(answer.status())) {
           return then(std::move(answer));
         }
+        // The disk is full: who tries again later does so with a new request, as that one is refused for good.
+        if (absl::IsResourceExhausted(answer.status())) request.clear_request_id();
         world_.In(world_.Between(absl::Milliseconds(50), absl::Seconds(2)),
                   [this, method, request, serve, then] { Ask<Request, Response>(method, request, serve, then); });
       });

@@ -31,7 +31,6 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "coordinator/commit/commit.h"
-#include "coordinator/commit/heap.h"
 #include "coordinator/state/entities.h"
 #include "storage/keys.h"
 #include "storage/record_store.h"
@@ -168,7 +167,6 @@ Seconds InChild(const std::function<Seconds()>& work) {
 }
 
 int Main(int argc, char** argv) {
-  URSA_CHECK_OK(GrowHeapByLargeSteps());  // as the coordinator
   const int64_t num_experiments = argc > 1 ? std::atoll(argv[1]) : 100'000;
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
   const bool stays = argc > 3;

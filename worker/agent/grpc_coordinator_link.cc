@@ -317,8 +317,7 @@ absl::StatusOr<std::string> JoinOnce(const GrpcCoordinatorLinkOptions& options, 
   connection->Prepare(&context);
   context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(options.short_call_limit));
   worker::v1::JoinRequest request;
-  // The credential is what makes this call another one.
-  request.set_request_id(credential_hash);
+  // Without a request_id: the credential tells who asks again, and a refusal need not hold for ever.
   request.set_credential_hash(credential_hash);
   worker::v1::JoinResponse response;
   const absl::Status status =

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "tools/bench/coordinator/echo_server.h"
@@ -229,6 +230,7 @@ void Print(const std::string& form_name, const Options& options, Results* result
 }
 
 int Main(int argc, char** argv) {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as the coordinator has it
   std::string form_name = "short";
   std::string only;
   Options options;
