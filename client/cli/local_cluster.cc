@@ -161,7 +161,7 @@ class Starter {
     ClientOptions client_options;
     client_options.server = std::string(absl::StripAsciiWhitespace(address));
     URSA_ASSIGN_OR_RETURN(client_options.token, ReadTokenFile(result_.token_file));
-    client_options.patience = absl::ZeroDuration();
+    client_options.patience = absl::Milliseconds(200);  // in which it connects
     client_options.call_timeout = absl::Seconds(5);
     if (client_ == nullptr || result_.server != client_options.server) {
       client_.reset();

@@ -4,8 +4,8 @@
 
 #include <fstream>
 #include <map>
+#include <optional>
 
-#include "base/clock.h"
 #include "client/lib/retry.h"
 
 namespace ursa {
@@ -75,52 +75,35 @@ TEST(UnreachableTest, IsToldApartFromAServerThatAnswers) {
   EXPECT_FALSE(IsUnreachable(absl::OkStatus()));
 }
 
-// A clock whose sleepers wake at once, in their own time.
-class SteppingClock : public Clock {
- public:
-  absl::Time Now() override { return now_; }
-  void SleepUntil(absl::Time wakeup_time) override {
-    sleeps_.push_back(wakeup_time - now_);
-    now_ = std::max(now_, wakeup_time);
-  }
-  bool AwaitWithDeadline(absl::Mutex*, const absl::Condition&, absl::Time) override { return false; }
-  void Advance(absl::Duration step) { now_ += step; }
-  const std::vector<absl::Duration>& sleeps() const { return sleeps_; }
-
- private:
-  absl::Time now_ = absl::UnixEpoch();
-  std::vector<absl::Duration> sleeps_;
-};
+constexpr absl::Time kStart = absl::UnixEpoch();
 
 TEST(PatienceTest, TriesUntilItIsOver) {
-  SteppingClock clock;
-  Patience tries(&clock, absl::Seconds(3), 1);
+  Patience tries(absl::Seconds(3), 1);
+  absl::Time now = kStart;
   int num_tries = 1;
-  while (tries.WaitForNextTry()) ++num_tries;
-  EXPECT_EQ(clock.Now(), absl::UnixEpoch() + absl::Seconds(3));  // the last try is at the end of it
+  while (const std::optional<absl::Time> next = tries.NextTry(now)) {
+    EXPECT_GT(*next, now);
+    EXPECT_LE(*next - now, num_tries == 1 ? absl::Milliseconds(20) : absl::Milliseconds(500));
+    now = *next;
+    ++num_tries;
+  }
+  EXPECT_EQ(now, kStart + absl::Seconds(3));  // the last try is at the end of it
   EXPECT_GT(num_tries, 8);
   EXPECT_LT(num_tries, 40);
-  EXPECT_LE(clock.sleeps().front(), absl::Milliseconds(20));
-  for (const absl::Duration sleep : clock.sleeps()) EXPECT_LE(sleep, absl::Milliseconds(500));
 }
 
 TEST(PatienceTest, CountsFromTheFirstFailureAfterASuccess) {
-  SteppingClock clock;
-  Patience tries(&clock, absl::Seconds(1), 1);
-  EXPECT_TRUE(tries.WaitForNextTry());
-  clock.Advance(absl::Seconds(5));
+  Patience tries(absl::Seconds(1), 1);
+  EXPECT_TRUE(tries.NextTry(kStart).has_value());
   tries.Succeeded();
-  clock.Advance(absl::Hours(5));  // a silent watch
-  EXPECT_TRUE(tries.WaitForNextTry());
-  clock.Advance(absl::Seconds(5));
-  EXPECT_FALSE(tries.WaitForNextTry());
+  const absl::Time later = kStart + absl::Hours(5);  // a silent watch
+  EXPECT_TRUE(tries.NextTry(later).has_value());
+  EXPECT_FALSE(tries.NextTry(later + absl::Seconds(5)).has_value());
 }
 
 TEST(PatienceTest, NoneMeansOneTry) {
-  SteppingClock clock;
-  Patience tries(&clock, absl::ZeroDuration(), 1);
-  EXPECT_FALSE(tries.WaitForNextTry());
-  EXPECT_TRUE(clock.sleeps().empty());
+  Patience tries(absl::ZeroDuration(), 1);
+  EXPECT_FALSE(tries.NextTry(kStart).has_value());
 }
 
 }  // namespace

@@ -4,15 +4,11 @@
 
 namespace ursa {
 
-void GrowingWait::Wait(absl::Time deadline) { clock_->SleepUntil(std::min(clock_->Now() + backoff_.Next(), deadline)); }
-
-bool Patience::WaitForNextTry() {
-  const absl::Time now = clock_->Now();
+std::optional<absl::Time> Patience::NextTry(absl::Time now) {
   first_failure_ = std::min(first_failure_, now);
   const absl::Time end = first_failure_ + patience_;
-  if (now >= end) return false;
-  wait_.Wait(end);
-  return true;
+  if (now >= end) return std::nullopt;
+  return std::min(now + wait_.Next(), end);
 }
 
 void Patience::Succeeded() {

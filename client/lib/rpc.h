@@ -40,6 +40,9 @@ class Client::Rpc {
   absl::Status ToStatus(const grpc::Status& status);
 
   Patience NewPatience(absl::Duration patience);
+  // After a failure: waits and returns true, or returns false when patience is over. Connects while it waits, and waits
+  // no longer than that takes.
+  bool WaitForNextTry(Patience* tries);
   GrowingWait NewWait();
 
   // A unary call, tried again while the server is away.
@@ -52,7 +55,7 @@ class Client::Rpc {
       Response response;
       const grpc::Status status = (stub.*method)(NewContext(/*is_stream=*/false).get(), request, &response);
       if (status.ok()) return response;
-      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || !tries.WaitForNextTry()) return ToStatus(status);
+      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || !WaitForNextTry(&tries)) return ToStatus(status);
     }
   }
 
@@ -102,7 +105,7 @@ class Client::Rpc {
       if (!now.ok()) return now;
       if (on_change) on_change(*now);
       if (now->state() != T::STATE_RUNNING && now->state() != T::STATE_UNSPECIFIED) return now;
-      wait.Wait();
+      clock->SleepUntil(clock->Now() + wait.Next());
     }
   }
 

@@ -31,7 +31,7 @@ absl::StatusOr<v1::Experiment> Client::WatchExperiment(const std::string& name,
     const bool broken = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                         status.error_code() == grpc::StatusCode::CANCELLED;
     if (!broken) return rpc_->ToStatus(status);
-    if (!tries.WaitForNextTry()) {
+    if (!rpc_->WaitForNextTry(&tries)) {
       if (status.ok()) return absl::UnavailableError(absl::StrCat(name, ": the server ends the watch again and again"));
       return rpc_->ToStatus(status);
     }
@@ -62,7 +62,7 @@ absl::Status Client::ReadLogs(v1::ReadLogsRequest request,
     if (status.ok()) return absl::OkStatus();
     const bool broken = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                         (follow && status.error_code() == grpc::StatusCode::CANCELLED);
-    if (!broken || !tries.WaitForNextTry()) return rpc_->ToStatus(status);
+    if (!broken || !rpc_->WaitForNextTry(&tries)) return rpc_->ToStatus(status);
   }
 }
 

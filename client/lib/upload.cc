@@ -166,7 +166,7 @@ absl::Status Client::UploadBlobs(const std::vector<BlobSource>& blobs,
     if (status.ok()) return absl::OkStatus();
     if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return upload.Explain(rpc_->ToStatus(status));
     if (upload.bytes_done() > done_before) tries.Succeeded();
-    if (!tries.WaitForNextTry()) return rpc_->ToStatus(status);
+    if (!rpc_->WaitForNextTry(&tries)) return rpc_->ToStatus(status);
     // Which blobs became visible before the stream broke is the server's to say.
     std::vector<std::string> hashes;
     for (const BlobSource* blob : upload.pending()) hashes.push_back(blob->hash);

@@ -46,6 +46,8 @@ class Cluster:
         self.slots = slots
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="ursa-test-"))
         self.env = dict(os.environ, URSA_BIN=str(BIN), URSA_WEIGHTS=str(WEIGHTS))
+        # gRPC looks at connections that no thread waits for every 5 s; here never, so that what relies on it hangs.
+        self.env["GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS"] = "3600000"
 
     def __enter__(self):
         self.up()
