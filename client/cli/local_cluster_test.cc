@@ -82,8 +82,8 @@ TEST_F(LocalClusterTest, AFolderIsTheSameUnderALink) {
 }
 
 TEST_F(LocalClusterTest, DaemonsAreApartFromTheirStarter) {
-  const std::string script =
-      Script("ursa-probe", "ps -o sid= -p $$ > sid; ls -l /proc/$$/fd > fds; echo said; echo wrong >&2; pwd");
+  const std::string script = Script(
+      "ursa-probe", "cut -d' ' -f6 /proc/$$/stat > sid; ls -l /proc/$$/fd > fds; echo said; echo wrong >&2; pwd");
   int pipe[2];
   ASSERT_EQ(::pipe(pipe), 0);  // a descriptor of ours that the daemon must not hold
   const absl::StatusOr<pid_t> pid = StartDaemon({script, "--dir", dir_}, dir_, dir_ + "/log.txt");

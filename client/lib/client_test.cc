@@ -151,18 +151,21 @@ class FakeBlobs : public v1::BlobService::Service {
   grpc::Status UploadBlobs(grpc::ServerContext*, grpc::ServerReader<v1::UploadBlobsRequest>* reader,
                            v1::UploadBlobsResponse* response) override {
     int pieces_left = INT32_MAX;
+    auto code = grpc::StatusCode::UNAVAILABLE;
     {
       absl::MutexLock lock(&script_->mu);
       if (!script_->pieces_before_break.empty()) {
         pieces_left = script_->pieces_before_break.front();
         script_->pieces_before_break.erase(script_->pieces_before_break.begin());
+        // A server that stops in good order cancels.
+        if (script_->pieces_before_break.size() % 2 == 1) code = grpc::StatusCode::CANCELLED;
       }
     }
     v1::UploadBlobsRequest piece;
     std::string hash;
     int64_t size = 0;
     while (reader->Read(&piece)) {
-      if (pieces_left-- == 0) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "stopping");
+      if (pieces_left-- == 0) return grpc::Status(code, "stopping");
       absl::MutexLock lock(&script_->mu);
       ++script_->pieces_received;
       if (!piece.hash().empty()) {

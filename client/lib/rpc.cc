@@ -38,7 +38,7 @@ std::unique_ptr<grpc::ClientContext> Client::Rpc::NewContext(bool is_stream) {
 }
 
 absl::Status Client::Rpc::ToStatus(const grpc::Status& status) {
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && channel->GetState(false) != GRPC_CHANNEL_READY)
+  if (IsServerGone(status) && channel->GetState(false) != GRPC_CHANNEL_READY)
     return UnreachableError(options.server, status.error_message());
   return FromGrpcStatus(status);
 }

@@ -55,7 +55,7 @@ class Client::Rpc {
       Response response;
       const grpc::Status status = (stub.*method)(NewContext(/*is_stream=*/false).get(), request, &response);
       if (status.ok()) return response;
-      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || !WaitForNextTry(&tries)) return ToStatus(status);
+      if (!IsServerGone(status) || !WaitForNextTry(&tries)) return ToStatus(status);
     }
   }
 

@@ -27,10 +27,8 @@ absl::StatusOr<v1::Experiment> Client::WatchExperiment(const std::string& name,
       }
     }
     const grpc::Status status = reader->Finish();
-    // A server that stops in good order ends its streams with OK or CANCELLED: the experiment has not ended by that.
-    const bool broken = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-                        status.error_code() == grpc::StatusCode::CANCELLED;
-    if (!broken) return rpc_->ToStatus(status);
+    // A server that stops in good order may end its streams with OK: the experiment has not ended by that.
+    if (!status.ok() && !IsServerGone(status)) return rpc_->ToStatus(status);
     if (!rpc_->WaitForNextTry(&tries)) {
       if (status.ok()) return absl::UnavailableError(absl::StrCat(name, ": the server ends the watch again and again"));
       return rpc_->ToStatus(status);
@@ -60,9 +58,7 @@ absl::Status Client::ReadLogs(v1::ReadLogsRequest request,
     }
     const grpc::Status status = reader->Finish();
     if (status.ok()) return absl::OkStatus();
-    const bool broken = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-                        (follow && status.error_code() == grpc::StatusCode::CANCELLED);
-    if (!broken || !rpc_->WaitForNextTry(&tries)) return rpc_->ToStatus(status);
+    if (!IsServerGone(status) || !rpc_->WaitForNextTry(&tries)) return rpc_->ToStatus(status);
   }
 }
 

@@ -164,7 +164,7 @@ absl::Status Client::UploadBlobs(const std::vector<BlobSource>& blobs,
     writer->WritesDone();
     const grpc::Status status = writer->Finish();
     if (status.ok()) return absl::OkStatus();
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return upload.Explain(rpc_->ToStatus(status));
+    if (!IsServerGone(status)) return upload.Explain(rpc_->ToStatus(status));
     if (upload.bytes_done() > done_before) tries.Succeeded();
     if (!rpc_->WaitForNextTry(&tries)) return rpc_->ToStatus(status);
     // Which blobs became visible before the stream broke is the server's to say.

@@ -98,6 +98,7 @@ void Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& plac
   gang->set_epoch(trial.epoch());
   gang->set_phase(records::Gang::PHASE_RUNNING);
   *gang->mutable_phase_time() = ToTimestamp(env_.clock->Now());
+  gang->clear_reform_why();
   trial.set_reason("");
   URSA_LOG(INFO) << "task=" << TaskName(id) << " REFORMING->RUNNING epoch=" << trial.epoch()
                  << " new_ranks=" << places.size();
@@ -112,11 +113,31 @@ void Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& plac
 
 void Gangs::GiveUpReform(Tx& tx, const TrialId& id) {
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
+  const std::string why = trial.gang().reform_why();
+  if (BeginParting(env_, why, trial.mutable_gang())) {
+    trial.set_reason(absl::StrCat("checkpoints, as there is no slot in place of the one that is lost: ", why));
+    URSA_LOG(WARNING) << "task=" << TaskName(id) << " epoch=" << trial.epoch()
+                      << " REFORMING->STOPPING reason=\"no slot for the ranks that are gone\"";
+    return tx.Put(std::move(trial));
+  }
   int32_t failed = 0;
   while (failed + 1 < trial.gang().ranks_size() && !trial.gang().ranks(failed).gone()) ++failed;
-  Fail(&trial, failed, trial.gang().reform_why());
+  Fail(&trial, failed, why);
   Review(tx, &trial);
   tx.Put(std::move(trial));
+}
+
+bool Gangs::BeginParting(const Environment& env, const std::string& why, records::Gang* gang) {
+  const records::Rank& writer = gang->ranks(0);
+  if (writer.gone() || writer.joining() || writer.outcome() != Outcome::OUTCOME_UNSPECIFIED) return false;
+  gang->set_phase(records::Gang::PHASE_STOPPING);
+  *gang->mutable_phase_time() = ToTimestamp(env.clock->Now());
+  gang->set_stop_why(why);
+  return true;
+}
+
+bool Gangs::IsParting(const records::Gang& gang) {
+  return gang.phase() == records::Gang::PHASE_STOPPING && !gang.reform_why().empty();
 }
 
 }  // namespace ursa

@@ -39,12 +39,15 @@ class GangReformTest : public ::testing::Test {
     return text;
   }
   // One trial with a rank on each of two workers, both heard of.
-  std::string StartOnTwo(FakeWorker* one, FakeWorker* two) {
+  std::string StartOnTwo(FakeWorker* one, FakeWorker* two, const std::string& resources = "slots_per_trial: 2") {
     harness_.Disconnect(&worker_);
     harness_.Connect(one);
     harness_.Connect(two);
     harness_.Advance(absl::Seconds(4), {one, two});
-    const std::string id = harness_.Submit("bears", 2)->experiment_id();
+    const auto submitted = harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& caller) {
+      return harness_.coordinator().experiments().Create(tx, caller, Harness::Recipe("bears", resources));
+    });
+    const std::string id = submitted->experiment_id();
     harness_.Beat(one, "t1.1", 1);
     harness_.Beat(two, "t1.1", 1, 1);
     EXPECT_EQ(RanksOf(*one) + " " + RanksOf(*two), "0@1 1@1");
@@ -160,12 +163,66 @@ TEST_F(GangReformTest, ALostWorkersRanksAreStartedElsewhereIfThereIsRoom) {
   EXPECT_EQ(RanksOf(one) + " " + RanksOf(three), "0@1 1@2");
   EXPECT_EQ(harness_.Get(id).moves(), 1);
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
-  Joined(&three, 2, 1);
-  // Without room it starts anew when there is some.
-  harness_.Disconnect(&three);
+}
+
+TEST_F(GangReformTest, WithoutRoomRankZeroCheckpointsWhereItStands) {
+  FakeWorker one("i2", 1), two("j1", 1);
+  const std::string id = StartOnTwo(&one, &two);
+  harness_.Checkpoint(&one, "t1.1", 1, 5, 0.25);
+  harness_.Disconnect(&two);
   harness_.Advance(absl::Seconds(4), {&one});
+  ASSERT_NE(one.FindOrder("t1.1"), nullptr);
+  EXPECT_TRUE(one.FindOrder("t1.1")->stop());
+  EXPECT_NE(harness_.Get(id).reason().find("no slot in place of the one that is lost"), std::string::npos);
+  LostGroup(&one, 1, 1, 0);  // it may find out after it was told
+  harness_.Checkpoint(&one, "t1.1", 1, 9, 0.25);
+  ASSERT_NE(one.FindOrder("t1.1"), nullptr);
+  harness_.Finish(&one, "t1.1", 1, 0, Outcome::OUTCOME_STOPPED);
+  harness_.Exit(&one, "t1.1", 1, 0);
+  EXPECT_EQ(one.FindOrder("t1.1"), nullptr);
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);
+  FakeWorker three("k1", 1);
+  harness_.Connect(&three);
+  EXPECT_EQ(RanksOf(one) + " " + RanksOf(three), "0@2 1@2");
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 9);
+}
+
+TEST_F(GangReformTest, AnElasticOneGoesOnWithFewerRanksFromThere) {
+  FakeWorker one("i2", 1), two("j1", 1);
+  const std::string id = StartOnTwo(&one, &two, "slots_per_trial: 2 min_slots_per_trial: 1");
+  harness_.Disconnect(&two);
+  harness_.Advance(absl::Seconds(4), {&one});
+  harness_.Checkpoint(&one, "t1.1", 1, 9, 0.25);
+  harness_.Finish(&one, "t1.1", 1, 0, Outcome::OUTCOME_STOPPED);
+  harness_.Exit(&one, "t1.1", 1, 0);
+  EXPECT_EQ(RanksOf(one), "0@2");
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 9);
+}
+
+TEST_F(GangReformTest, WhoDoesNotCheckpointInTimeIsEndedAndStartsFromTheLastOne) {
+  FakeWorker one("i2", 1), two("j1", 1);
+  const std::string id = StartOnTwo(&one, &two, "slots_per_trial: 2 min_slots_per_trial: 1");
+  harness_.Checkpoint(&one, "t1.1", 1, 5, 0.25);
+  harness_.Disconnect(&two);
+  harness_.Advance(absl::Seconds(4), {&one});
+  EXPECT_TRUE(one.FindOrder("t1.1")->stop());
+  harness_.Advance(absl::Seconds(20), {&one});
   EXPECT_EQ(one.FindOrder("t1.1"), nullptr);
   harness_.Exit(&one, "t1.1", 1, 0, 9);
+  EXPECT_EQ(RanksOf(one), "0@2");
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 5);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);
+}
+
+TEST_F(GangReformTest, WithoutRoomAndRankZeroItStartsFromTheLastCheckpoint) {
+  FakeWorker one("i2", 1), two("j1", 1);
+  const std::string id = StartOnTwo(&one, &two);
+  harness_.Disconnect(&one);
+  harness_.Advance(absl::Seconds(4), {&two});
+  EXPECT_EQ(two.FindOrder("t1.1"), nullptr);
+  harness_.Exit(&two, "t1.1", 1, 1, 9);
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
 }
 

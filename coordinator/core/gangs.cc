@@ -184,6 +184,7 @@ void Gangs::OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
   records::Gang* gang = trial.mutable_gang();
   if (lost.epoch() != gang->epoch() || !IsGoingOn(*gang) || URSA_PLANTED_BUG(ignore_lost_group)) return;
+  if (IsParting(*gang)) return;  // that is why it ends
   const std::string why = absl::StrCat("rank ", rank, ": ", lost.reason());
   if (CanReform(tx, trial, /*worker_lost=*/false)) {
     BeginReform(tx, &trial, rank, why, /*worker_lost=*/false);
@@ -297,6 +298,7 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
       continue;
     }
     if (!IsGoingOn(*gang)) continue;
+    if (IsParting(*gang) && r > 0) continue;  // it ends with rank 0, however it does
     const bool has_died = rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED;
     const bool is_done = outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED;
     if (has_died && CanReform(tx, *trial, /*worker_lost=*/false)) {
@@ -304,7 +306,7 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
     } else if (has_died || outcome == Outcome::OUTCOME_FAILED) {
       Fail(trial, r, absl::StrCat("rank ", r, ": ", rank.reason()));
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
-      SetPhase(env_, records::Gang::PHASE_STOPPING, gang);
+      SetPhase(env_, IsParting(*gang) ? records::Gang::PHASE_ENDING : records::Gang::PHASE_STOPPING, gang);
     } else if (is_done && (r == 0 || URSA_PLANTED_BUG(any_rank_completes))) {
       OnDone(tx, r, outcome == Outcome::OUTCOME_COMPLETED, trial);
     } else if (is_done && std::any_of(gang->ranks().begin(), gang->ranks().end(), IsToJoin)) {
@@ -422,7 +424,7 @@ void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
     }
     if (failed_rank >= 0 && CanReform(tx, trial, /*worker_lost=*/true)) {
       BeginReform(tx, &trial, failed_rank, why, /*worker_lost=*/true);
-    } else if (failed_rank >= 0 && IsGoingOn(*gang)) {
+    } else if (failed_rank >= 0 && IsGoingOn(*gang) && !(IsParting(*gang) && failed_rank > 0)) {
       gang->set_worker_lost(true);
       if (!gang->has_started()) gang->set_uncounted(true);
       Fail(&trial, failed_rank, why);
@@ -457,7 +459,8 @@ void Gangs::RequestStop(const Environment& env, records::TrialRecord* trial) {
 
 void Gangs::RequestMove(const Environment& env, const std::string& why, records::TrialRecord* trial) {
   records::Gang* gang = trial->mutable_gang();
-  if (gang->phase() == records::Gang::PHASE_REFORMING) {  // it cannot checkpoint
+  if (gang->phase() == records::Gang::PHASE_REFORMING && BeginParting(env, why, gang)) return;
+  if (gang->phase() == records::Gang::PHASE_REFORMING) {  // nobody can checkpoint
     gang->set_uncounted(true);
     gang->set_failure(why);
     SetPhase(env, records::Gang::PHASE_ENDING, gang);
@@ -513,7 +516,7 @@ void Gangs::Tick(Tx& tx) {
   std::vector<TrialId> overdue;
   for (const TrialId& id : tx.state().gangs()) {
     const records::Gang& gang = tx.state().Find<records::TrialRecord>(id)->gang();
-    if (gang.phase() == records::Gang::PHASE_FINISHED &&
+    if ((gang.phase() == records::Gang::PHASE_FINISHED || IsParting(gang)) &&
         now - FromTimestamp(gang.phase_time()) >= env_.options.finish_time) {
       overdue.push_back(id);
     }

@@ -1,11 +1,15 @@
 #include "experiments/search/search.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/log.h"
+#include "base/status_macros.h"
+#include "experiments/search/searcher_checks.h"
 #include "experiments/spec.h"
 
 namespace ursa {
@@ -13,13 +17,20 @@ namespace {
 
 constexpr double kWorst = std::numeric_limits<double>::infinity();
 
-SearchOperation CreateOperation(int32_t trial, Hyperparameters hyperparameters, const v1::ExperimentSpec& recipe) {
+// Whether all trials train as long, with batches of one size: no hyperparameter is about that.
+bool HaveOneLength(const v1::ExperimentSpec& spec) {
+  return std::none_of(spec.hyperparameters().begin(), spec.hyperparameters().end(), [](const auto& hyperparameter) {
+    return absl::EndsWith(hyperparameter.name(), "batch_size") || absl::EndsWith(hyperparameter.name(), "epochs");
+  });
+}
+
+SearchOperation CreateOperation(int32_t trial, Hyperparameters hyperparameters, const TrialLength& length) {
   SearchOperation operation;
   operation.kind = SearchOperation::Kind::kCreateTrial;
   operation.trial = trial;
   operation.hyperparameters = std::move(hyperparameters);
-  operation.batch_size = recipe.data().batch_size();
-  operation.total_epochs = NumEpochs(recipe);
+  operation.batch_size = length.batch_size;
+  operation.total_epochs = length.total_epochs;
   return operation;
 }
 
@@ -82,7 +93,7 @@ void Search::TakeMedianRule(const Method& method) {
 }
 
 Search::Search(const v1::ExperimentSpec& resolved)
-    : spec_(resolved), recipes_(resolved), num_trials_(NumTrials(resolved)) {
+    : spec_(resolved), recipes_(resolved), have_one_length_(HaveOneLength(resolved)), num_trials_(NumTrials(resolved)) {
   brackets_ = {{num_trials_, {NumEpochs(resolved)}}};
   const v1::SearcherSpec& searcher = resolved.searcher();
   switch (searcher.method_case()) {
@@ -217,23 +228,31 @@ bool Search::PromoteNext(Operations* operations) {
   return false;
 }
 
+absl::StatusOr<TrialLength> Search::LengthOf(int32_t number, const Hyperparameters& values) {
+  if (one_length_ && number <= kTrialsCheckedMax) return *one_length_;
+  URSA_ASSIGN_OR_RETURN(const v1::ExperimentSpec* recipe, recipes_.Make(values));
+  const TrialLength length{recipe->data().batch_size(), NumEpochs(*recipe)};
+  if (have_one_length_) one_length_ = length;
+  return length;
+}
+
 void Search::CreateNext(Operations* operations) {
   const int32_t number = static_cast<int32_t>(trials_.size()) + 1;
   SearchTrial trial;
   while (StateOf(trial).num_created == BracketOf(trial).num_trials) ++trial.bracket;
   trial.hyperparameters = TrialHyperparameters(spec_, number);
-  const absl::StatusOr<const v1::ExperimentSpec*> made = recipes_.Make(trial.hyperparameters);
-  const v1::ExperimentSpec& recipe = made.ok() ? **made : spec_;
-  trial.total_epochs = NumEpochs(recipe);
-  operations->push_back(CreateOperation(number, trial.hyperparameters, recipe));
+  const absl::StatusOr<TrialLength> found = LengthOf(number, trial.hyperparameters);
+  const TrialLength length = found.ok() ? *found : TrialLength{spec_.data().batch_size(), NumEpochs(spec_)};
+  trial.total_epochs = length.total_epochs;
+  operations->push_back(CreateOperation(number, trial.hyperparameters, length));
   ++StateOf(trial).num_created;
   ++num_open_;
   trials_.push_back(std::move(trial));
   BeginTraining(number, 0);
-  if (made.ok()) {
+  if (found.ok()) {
     operations->push_back(TrainOperation(number, At(number).until_epochs));
   } else {
-    Fail(number, std::string(made.status().message()), operations);
+    Fail(number, std::string(found.status().message()), operations);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "experiments/search/asha.h"
 #include "experiments/search/median_rule.h"
 #include "experiments/search/search_space.h"
@@ -57,6 +58,12 @@ struct SearchOperation {
   std::string ToString() const;
 };
 
+// How much training a trial's recipe asks for.
+struct TrialLength {
+  int32_t batch_size = 0;
+  int32_t total_epochs = 0;  // through all phases
+};
+
 // What a search knows of a trial.
 struct SearchTrial {
   enum class State {
@@ -104,7 +111,7 @@ struct SearchTrial {
 // safe, while the next one is already wanted; the scheduler gives slots when there are any.
 class Search {
  public:
-  // `resolved`: as ValidateAndResolve returns it.
+  // `resolved`: as ValidateAndResolve returns it, so that the recipes of its first kTrialsCheckedMax trials are good.
   explicit Search(const v1::ExperimentSpec& resolved);
 
   // A search after these facts, in their order.
@@ -154,6 +161,8 @@ class Search {
   void Fill(Operations* operations);
   bool PromoteNext(Operations* operations);
   void CreateNext(Operations* operations);
+  // Errors: that of a recipe that cannot be.
+  absl::StatusOr<TrialLength> LengthOf(int32_t number, const Hyperparameters& values);
   void Promote(int32_t trial, Operations* operations);
   void BeginTraining(int32_t trial, int32_t rung);
   void EnterRung(int32_t trial, double key);
@@ -164,6 +173,8 @@ class Search {
 
   v1::ExperimentSpec spec_;
   TrialRecipes recipes_;
+  bool have_one_length_;
+  std::optional<TrialLength> one_length_;
   std::string metric_;
   bool smaller_is_better_ = true;
   int32_t num_trials_ = 1;

@@ -27,9 +27,10 @@ namespace ursa::crash {
 // A call that has not been answered for so long hangs: a finding. Far beyond what any of these calls takes.
 inline constexpr absl::Duration kHangLimit = absl::Seconds(60);
 
-// Whether a call that ended so may have happened or not: the server died in it, or its disk failed.
+// Whether a call that ended so may have happened or not: the server died in it, its disk failed, or it stopped in good
+// order as it could not start, and cancelled what was under way.
 inline bool MayHaveHappened(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsUnknown(status);
+  return absl::IsUnavailable(status) || absl::IsUnknown(status) || absl::IsCancelled(status);
 }
 
 // One connection to one start of the coordinator. Thread-safe.

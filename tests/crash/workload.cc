@@ -88,7 +88,7 @@ absl::Status Workload::Check(Api* api, double share, Rng* rng) {
           std::find(client.at_work.begin(), client.at_work.end(), subject.get()) != client.at_work.end();
       if (!is_at_work && rng->Uniform() >= share) continue;
       const absl::Status status = subject->Check(api, rng);
-      if (absl::IsUnavailable(status)) return status;
+      if (MayHaveHappened(status)) return absl::UnavailableError(status.message());
       if (!status.ok()) return absl::InternalError(subject->name() + ": " + status.ToString());
       if (subject->IsDone()) {
         client.at_work.erase(std::remove(client.at_work.begin(), client.at_work.end(), subject.get()),

@@ -26,7 +26,9 @@ void AddGang(const records::Gang& gang, Reading* reading) {
     job.has_lasting_failure |= IsLasting(rank);
   }
   job.is_ending = gang.phase() == records::Gang::PHASE_ENDING;
-  job.has_group = gang.phase() == records::Gang::PHASE_RUNNING || gang.phase() == records::Gang::PHASE_STOPPING;
+  const bool is_parting = gang.phase() == records::Gang::PHASE_STOPPING && !gang.reform_why().empty();
+  job.has_group =
+      gang.phase() == records::Gang::PHASE_RUNNING || (gang.phase() == records::Gang::PHASE_STOPPING && !is_parting);
   job.from_model_blob = gang.model_blob();
   job.from_optimizer_blob = gang.optimizer_blob();
   AddBlob(job.from_model_blob, &reading->blobs);

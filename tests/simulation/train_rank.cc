@@ -154,10 +154,19 @@ void TrainRank::GoOn() {
     is_waiting_ = false;
     group_epoch_ = newest_group_;
     Meet();
-  } else if (WantsStop()) {
+  } else if (is_stopping_) {
     is_waiting_ = false;
-    Fail(lost_why_, TaskFinished::CAUSE_PEER_LOST);
+    Part();
   }
+}
+
+void TrainRank::Part() {
+  if (!standing_.has_state) return Fail(lost_why_, TaskFinished::CAUSE_PEER_LOST);
+  // Of an epoch whose end it has not seen this has no checkpoint, though production does: its metrics are unknown here.
+  const bool is_whole = !IsEpochEnd() || standing_.epoch * steps_per_epoch_ >= standing_.step;
+  std::vector<TaskEvent> events = Progress();
+  if (key_.rank == 0 && standing_.step > 0 && is_whole) events.push_back(SaveCheckpoint());
+  Report(std::move(events), [this] { Finish(TaskFinished::OUTCOME_STOPPED, "told to stop"); });
 }
 
 void TrainRank::OnReform(int64_t epoch) {

@@ -24,7 +24,7 @@ namespace ursa::sim {
 //                  `---------- waiting for a newer group
 //   1 manifest and checkpoint are fetched; one that takes the place of another fetches none
 //   2 all ranks of the group are there                 4 the group is lost: it keeps its state, and says so
-//   3 the work is done, was stopped, or it failed      5 it is told of one
+//   3 the work is done, was stopped, or it failed      5 it is told of one; or to stop: it finishes, rank 0 checkpoints
 // As in production, a rank in a group leaves it only when its collective throws: a newer group may have to wait.
 class TrainRank : public SimProcess, public GroupMember {
  public:
@@ -61,6 +61,7 @@ class TrainRank : public SimProcess, public GroupMember {
   void LoseGroup(const std::string& why);
   // Meets the newest group, if it waits for one that is newer than its own.
   void GoOn();
+  void Part();
   void Fail(const std::string& reason,
             worker::v1::TaskFinished::Cause cause = worker::v1::TaskFinished::CAUSE_UNSPECIFIED);
   // What comes after a step, or after meeting at one.

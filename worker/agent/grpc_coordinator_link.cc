@@ -193,7 +193,7 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
     absl::Status sink_status;
     while (sink_status.ok() && reader->Read(&piece)) sink_status = sink(piece.data());
     if (!sink_status.ok()) call.context()->TryCancel();
-    const absl::Status status = FromGrpcStatus(reader->Finish());
+    const absl::Status status = call.End(reader->Finish());
     URSA_RETURN_IF_ERROR(sink_status);
     return status;
   }
@@ -205,7 +205,7 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
     v1::FindMissingBlobsRequest request;
     for (const std::string& hash : hashes) request.add_hashes(hash);
     v1::FindMissingBlobsResponse response;
-    URSA_RETURN_IF_ERROR(FromGrpcStatus(stub->FindMissingBlobs(call.context(), request, &response)));
+    URSA_RETURN_IF_ERROR(call.End(stub->FindMissingBlobs(call.context(), request, &response)));
     return std::vector<std::string>(response.missing().begin(), response.missing().end());
   }
 
@@ -244,6 +244,12 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
       context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(limit));
     }
     grpc::ClientContext* context() { return &context_; }
+    // How the call ended. CANCELLED: by Stop().
+    absl::Status End(const grpc::Status& status) {
+      absl::MutexLock lock(&link_->mu_);
+      if (!link_->stopped_ && IsServerGone(status)) return absl::UnavailableError(status.error_message());
+      return FromGrpcStatus(status);
+    }
 
    private:
     GrpcCoordinatorLink* link_;
@@ -258,7 +264,7 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
     v1::GetUploadOffsetRequest request;
     request.set_hash(hash);
     v1::GetUploadOffsetResponse response;
-    URSA_RETURN_IF_ERROR(FromGrpcStatus(stub->GetUploadOffset(call.context(), request, &response)));
+    URSA_RETURN_IF_ERROR(call.End(stub->GetUploadOffset(call.context(), request, &response)));
     return response.offset();
   }
 
@@ -295,7 +301,7 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
     } while (offset < info.st_size);
     if (!read_status.ok()) call.context()->TryCancel();
     writer->WritesDone();
-    const absl::Status status = FromGrpcStatus(writer->Finish());
+    const absl::Status status = call.End(writer->Finish());
     URSA_RETURN_IF_ERROR(read_status);
     return status;
   }

@@ -201,7 +201,7 @@ class Regrouping {
       event.mutable_lost_group()->set_reason(std::string(result.status().message()));
       URSA_RETURN_IF_ERROR(agent_->Report(std::move(event)));
       const std::optional<worker::v1::ReformDirective> next = watch_->AwaitNewer(epoch_);
-      if (!next) return result;
+      if (!next) return trainer->Part();  // told to stop: no group will be formed
       if (next->world_size() != assignment_.world_size()) {
         return absl::InternalError(
             absl::StrCat("group: of ", next->world_size(), " ranks, this one is of ", assignment_.world_size()));

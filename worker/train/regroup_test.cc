@@ -93,6 +93,17 @@ class Job {
       ranks_[static_cast<size_t>(event.rank)] = Start(event.rank, /*joins=*/true);
     }
   }
+  // After a group in which the event has happened nobody forms another.
+  void RunAndPart(const Event& event) {
+    ASSERT_TRUE(RunGroup(event));
+    const auto result = ranks_[0].trainer->Part();
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->outcome, TrainResult::Outcome::kStopped);
+  }
+  // On all ranks, before they run.
+  void Restore(const Checkpoint& checkpoint) {
+    for (Rank& rank : ranks_) ASSERT_TRUE(rank.trainer->Restore(checkpoint).ok());
+  }
   std::string StateOf(int rank) const { return StateBytes(*ranks_[static_cast<size_t>(rank)].model); }
 
   RunRecord record;        // what has come out of rank 0
@@ -216,6 +227,31 @@ TEST_F(RegroupTest, SoDoSeveralOneAfterTheOther) {
     Job storm(kWorld, options_);
     ASSERT_EQ(storm.Run(events), 5);
     ExpectSame(kWorld, calm, storm);
+    if (HasFailure()) return;
+  }
+}
+
+// No group is formed any more: rank 0 checkpoints where it stands, and what goes on from there is bit for bit the same.
+TEST_F(RegroupTest, WhoPartsLosesNoStep) {
+  constexpr int kWorld = 2;
+  Job calm(kWorld, options_);
+  ASSERT_EQ(calm.Run({}), 1);
+  for (int operation = 6; operation < calm.num_operations; ++operation) {
+    SCOPED_TRACE(testing::Message() << "rank 1 dies at " << operation);
+    Job parted(kWorld, options_);
+    parted.RunAndPart({1, operation, /*is_death=*/true});
+    ASSERT_FALSE(HasFailure());
+    int64_t num_steps = 0;
+    for (const MetricPoint& point : parted.record.points) num_steps = std::max(num_steps, point.step);
+    ASSERT_EQ(parted.record.checkpoints.empty(), num_steps == 0);
+    if (num_steps == 0) continue;
+    const auto& last = parted.record.checkpoints.back();
+    EXPECT_EQ(last.metadata.step, num_steps);
+    Job successor(kWorld, options_);
+    successor.Restore(last);
+    ASSERT_EQ(successor.Run({}), 1);
+    EXPECT_TRUE(successor.record.checkpoints.back().model == calm.record.checkpoints.back().model);
+    EXPECT_TRUE(successor.record.checkpoints.back().state == calm.record.checkpoints.back().state);
     if (HasFailure()) return;
   }
 }

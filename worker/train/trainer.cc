@@ -118,6 +118,7 @@ class Trainer::Impl {
 
   absl::Status Restore(const Checkpoint& checkpoint);
   absl::StatusOr<TrainResult> Run();
+  absl::StatusOr<TrainResult> Part();
   void LeaveGroup() {
     data_parallel_.reset();
     collective_ = nullptr;
@@ -233,6 +234,17 @@ absl::StatusOr<TrainResult> Trainer::Impl::Run() {
   URSA_RETURN_IF_ERROR(FlushCheckpoints());
   if (!is_done()) return Result(TrainResult::Outcome::kReached);
   return Result(at_.stopped_early ? TrainResult::Outcome::kEarlyStopped : TrainResult::Outcome::kCompleted);
+}
+
+absl::StatusOr<TrainResult> Trainer::Impl::Part() {
+  if (!has_state_) {
+    return WithCause(absl::UnavailableError("training: has lost its group before it got its state"),
+                     FailureCause::kPeerLost);
+  }
+  const CheckpointReason reason = is_done() ? CheckpointReason::kEnd : CheckpointReason::kRequested;
+  if (at_.step > 0) URSA_RETURN_IF_ERROR(SaveCheckpoint(reason, /*is_best=*/false));
+  URSA_RETURN_IF_ERROR(FlushCheckpoints());
+  return Result(TrainResult::Outcome::kStopped);
 }
 
 void Trainer::Impl::StartPhase() {
@@ -541,6 +553,14 @@ absl::StatusOr<TrainResult> Trainer::Run() {
     return impl_->Run();
   } catch (const std::exception& e) {
     return TorchErrorStatus("training", e, absl::StatusCode::kInternal);
+  }
+}
+
+absl::StatusOr<TrainResult> Trainer::Part() {
+  try {
+    return impl_->Part();
+  } catch (const std::exception& e) {
+    return TorchErrorStatus("checkpoint", e, absl::StatusCode::kInternal);
   }
 }
 

@@ -132,6 +132,11 @@ class Trainer {
   void LeaveGroup();
   void JoinGroup(Collective* collective);
 
+  // Instead of joining another group: rank 0 checkpoints where it stands, so that no step is lost; returns what Run
+  // does when it is told to stop. Errors: of the sink; UNAVAILABLE (it has not yet got its state),
+  // FailureCause::kPeerLost.
+  absl::StatusOr<TrainResult> Part();
+
  private:
   class Impl;
   explicit Trainer(std::unique_ptr<Impl> impl);
