@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "experiments/search/search_testlib.h"
+#include "experiments/search/searcher_checks.h"
 #include "experiments/spec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -214,13 +215,15 @@ TEST(SearchTest, MedianStopping) {
 TEST(SearchTest, ATrialWhoseValuesMakeNoRecipeFails) {
   v1::ExperimentSpec spec = ResolvedSearch("grid {}", {"hyperparameters[0].log.count=2"});
   spec.mutable_hyperparameters(0)->mutable_log()->set_high(100);
+  spec.mutable_hyperparameters(0)->mutable_log()->set_count(kTrialsCheckedMax + 1);
   Search search(spec);
-  const std::vector<std::string> texts = Texts(search.Start());
-  ASSERT_EQ(texts.size(), 4u);
-  EXPECT_EQ(texts[1], "train 1 until 4");
-  EXPECT_EQ(texts[2], "create 2");
-  EXPECT_THAT(texts[3], HasSubstr("close 2 FAILED: train.fine_tune.base_lr: 100; allowed: more than 0, at most 10"));
-  EXPECT_THAT(Texts(search.Apply(Validated(1, 4, 0.5))), ElementsAre("close 1 COMPLETED", "finish"));
+  EXPECT_THAT(Texts(search.Start()), ElementsAre("create 1", "train 1 until 4", "create 2", "train 2 until 4"));
+  for (int32_t trial = 1; trial < kTrialsCheckedMax - 1; ++trial) search.Apply(Validated(trial, 4, 0.5));
+  EXPECT_THAT(
+      Texts(search.Apply(Validated(kTrialsCheckedMax - 1, 4, 0.5))),
+      ElementsAre("close 999 COMPLETED", "create 1001",
+                  HasSubstr("close 1001 FAILED: train.fine_tune.base_lr: 100; allowed: more than 0, at most 10")));
+  EXPECT_THAT(Texts(search.Apply(Validated(kTrialsCheckedMax, 4, 0.5))), ElementsAre("close 1000 COMPLETED", "finish"));
 }
 
 }  // namespace

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """kill -9 of a rank, of the coordinator and of the worker in the middle of training: the job ends bit-equal to undisturbed. A rank
-that is stopped is found and named."""
+that is stopped is found and named. With a lost worker, and no slot elsewhere, no step is lost."""
 
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "tools")]
 sys.dont_write_bytecode = True
-from cluster import Cluster, draw_stripes, wait_until, write_recipe  # noqa: E402
+from cluster import BIN, Cluster, draw_stripes, wait_until, write_recipe  # noqa: E402
 import xml_report  # noqa: E402
 
 ENDED = ("COMPLETED", "ERROR", "CANCELED")
@@ -93,6 +94,29 @@ class StopTest(unittest.TestCase):
             os.kill(pid, signal.SIGCONT)
             shown = wait_until(lambda: (s := ursa.ok("experiment", "show", job))["state"] in ENDED and s, 240, f"the end of {job}")
             self.assertEqual((shown["state"], shown["restarts"], shown["reason"]), ("COMPLETED", 0, ""))
+
+
+class LossTest(unittest.TestCase):
+    def test_an_elastic_job_loses_no_step_with_a_worker(self):
+        with tempfile.TemporaryDirectory() as scratch, Cluster(slots=1) as ursa:
+            second = [str(BIN / "ursa-worker"), "--dir", str(ursa.folder / "second"), "--server", ursa.env["URSA_SERVER"],
+                      "--token_file", str(ursa.folder / "worker.token"), "--slots", "1"]
+            with open(ursa.folder / "second.log", "wb") as log, subprocess.Popen(second, env=ursa.env, stdout=log, stderr=log):
+                wait_until(lambda: len(ursa.ok("worker", "list")["workers"]) == 2, 60, "the second worker")
+                draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
+                ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
+                recipe = write_recipe(scratch, "stripes", epochs=6)
+                elastic = ["--set", "resources.min_slots_per_trial=1", "--set", "checkpoint.every_steps=1000"]
+                job = ursa.ok("experiment", "create", recipe, *elastic)["experiment_id"]
+                # In the middle of an epoch of 8 steps: only at its end would there be a checkpoint.
+                step = wait_until(lambda: 3 <= (step := ursa.ok("experiment", "show", job)["step"]) % 8 <= 5 and step, 120, "steps")
+                lost = [(pid, command) for pid, command in ursa.processes() if str(ursa.folder / "second") in command]
+                self.assertTrue(any("--rank 1" in command for _, command in lost), lost)
+                for pid, _ in lost:
+                    os.kill(pid, signal.SIGKILL)
+                shown = wait_until(lambda: (s := ursa.ok("experiment", "show", job))["state"] in ENDED and s, 240, f"the end of {job}")
+                self.assertEqual((shown["state"], shown["moves"], shown["restarts"]), ("COMPLETED", 1, 0), shown["reason"])
+                self.assertGreaterEqual(shown["resumed_from_step"], step)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,12 @@ void Group::Form() {
   }
   const Standing theirs = members_.at(leader)->standing();
   std::vector<int64_t> process_epochs;
-  for (const auto& [rank, member] : members_) process_epochs.push_back(member->process_epoch());
-  fabric_.invariants().groups().OnFormed(options_.task_id, options_.epoch, process_epochs, theirs.step);
+  int64_t least_step = theirs.step;
+  for (const auto& [rank, member] : members_) {
+    process_epochs.push_back(member->process_epoch());
+    if (member->standing().has_state) least_step = std::min(least_step, member->standing().step);
+  }
+  fabric_.invariants().groups().OnFormed(options_.task_id, options_.epoch, process_epochs, least_step, theirs.step);
   ShareState(theirs);
 }
 
@@ -83,9 +87,12 @@ void Group::ShareState(const Standing& theirs) {
       self->WhenAwake([self, rank, theirs] { self->members_.at(rank)->TakeState(theirs); });
     });
   }
-  world_.In(longest, [self = shared_from_this()] {
+  world_.In(longest, [self = shared_from_this(), step = theirs.step] {
     // Behind those that wait for the same machine to go on.
-    self->WhenAwake([self] { self->members_.begin()->second->OnFormed(); });
+    self->WhenAwake([self, step] {
+      self->fabric_.invariants().groups().OnStateShared(self->options_.task_id, self->options_.epoch, step);
+      self->members_.begin()->second->OnFormed();
+    });
   });
 }
 

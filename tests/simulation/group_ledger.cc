@@ -16,7 +16,7 @@ void GroupLedger::OnReform(const JobKey& key, int64_t last_epoch, int64_t epoch,
 }
 
 void GroupLedger::OnFormed(const std::string& task_id, int64_t epoch, const std::vector<int64_t>& process_epochs,
-                           int64_t step) {
+                           int64_t least_step, int64_t step) {
   const JobKey key = *ParseJob(task_id);
   const std::string subject = absl::StrCat(task_id, ": the group of epoch ", epoch);
   const auto group = groups_.find({key, epoch});
@@ -31,7 +31,12 @@ void GroupLedger::OnFormed(const std::string& task_id, int64_t epoch, const std:
     return world_.Fail(absl::StrCat(subject, " goes on from step ", step, ", all ranks of the one before had done ",
                                     gang.step_of_all, ", no rank more than ", gang.step_of_some));
   }
-  gang = {epoch, step, step};
+  gang = {epoch, least_step, step};
+}
+
+void GroupLedger::OnStateShared(const std::string& task_id, int64_t epoch, int64_t step) {
+  Gang& gang = GangOf(*ParseJob(task_id), epoch);
+  if (gang.epoch == epoch) gang.step_of_all = step;
 }
 
 void GroupLedger::OnStep(const std::string& task_id, int64_t epoch, int64_t step) {

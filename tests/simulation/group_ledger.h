@@ -27,8 +27,11 @@ class GroupLedger {
   void OnGang(const JobKey& key, int64_t epoch, std::vector<int64_t> process_epochs);
   void OnReform(const JobKey& key, int64_t last_epoch, int64_t epoch, std::vector<int64_t> process_epochs);
 
-  // The ranks of that epoch have met, and go on from `step`.
-  void OnFormed(const std::string& task_id, int64_t epoch, const std::vector<int64_t>& process_epochs, int64_t step);
+  // The ranks of that epoch have met, and go on from `step`. Until the state is shared those that have one stand at
+  // `least_step` at least.
+  void OnFormed(const std::string& task_id, int64_t epoch, const std::vector<int64_t>& process_epochs,
+                int64_t least_step, int64_t step);
+  void OnStateShared(const std::string& task_id, int64_t epoch, int64_t step);
   // All have done the step.
   void OnStep(const std::string& task_id, int64_t epoch, int64_t step);
   // A rank has done the step, others may not have.
