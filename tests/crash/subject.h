@@ -106,15 +106,19 @@ template <typename Stub, typename Request, typename Response>
 Send MakeChange(Stub Api::*stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                 Request request, const std::string& request_id, Tally* tally,
                 std::function<void(const Response&)> on_answer) {
-  request.set_request_id(request_id);
   struct Sent {
     bool any = false;
+    int num_refused = 0;
     std::optional<Response> answer;
   };
-  return [=, sent = std::make_shared<Sent>()](Api* api) -> absl::Status {
+  return [=, sent = std::make_shared<Sent>()](Api* api) mutable -> absl::Status {
     if (sent->any) ++tally->num_repeated;
     sent->any = true;
+    // A refusal holds for its id for good.
+    request.set_request_id(
+        absl::StrCat(request_id, sent->num_refused == 0 ? "" : absl::StrCat("-", sent->num_refused)));
     absl::StatusOr<Response> response = api->Call(api->*stub, method, request);
+    if (!response.ok() && !MayHaveHappened(response.status())) ++sent->num_refused;
     if (!response.ok()) return response.status();
     if (sent->answer.has_value() && !google::protobuf::util::MessageDifferencer::Equals(*sent->answer, *response)) {
       return absl::InternalError("request " + request_id + ": sent again, it got another answer than the first");
