@@ -107,7 +107,7 @@ void Gangs::StopOn(Tx& tx, int64_t worker_id, const std::string& why) {
 bool Gangs::IsCurrent(const Tx& tx, const TrialId& id, int64_t epoch) {
   const auto* trial = tx.state().Find<records::TrialRecord>(id);
   return trial != nullptr && trial->has_gang() && trial->gang().epoch() == epoch &&
-         trial->gang().phase() != records::Gang::PHASE_ENDING;
+         trial->gang().phase() != records::Gang::PHASE_ENDING && !IsParting(trial->gang());
 }
 
 bool Gangs::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent& stamped,
