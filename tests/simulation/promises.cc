@@ -1,10 +1,18 @@
 #include "tests/simulation/promises.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "storage/keys.h"
 
 namespace ursa::sim {
+namespace {
+
+// What is decided is durable at the latest after so long, on a slow disk.
+constexpr absl::Duration kWrittenIn = absl::Seconds(10);
+
+}  // namespace
 
 using worker::v1::ConnectRequest;
 using worker::v1::ConnectResponse;
@@ -42,7 +50,9 @@ void Promises::OnHeard(const StreamName& stream, const ConnectRequest& message) 
 }
 
 void Promises::Hear(Agent* agent) {
-  if (world_.now() - agent->last_heard >= lease_ * 0.99) agent->last_silence = world_.now();
+  if (world_.now() - agent->last_heard >= lease_ * 0.99) {
+    agent->earlier_silence = std::exchange(agent->last_silence, world_.now());
+  }
   // What is decided before a standstill of the coordinator may be durable only after it.
   if (world_.now() - agent->last_heard > lease_ * 0.5) agent->heard_before_gap = agent->last_heard;
   agent->last_heard = world_.now();
@@ -133,14 +143,16 @@ void Promises::OnLost(int64_t worker_id) {
   const auto host = hosts_.find(worker_id);
   if (host == hosts_.end()) return;
   const Agent& agent = agents_[host->second];
+  const absl::Time silence = agent.last_silence <= paused_at_ ? agent.last_silence : agent.earlier_silence;
   if (agent.worker_id == worker_id && world_.now() - resumed_at_ < lease_ * 0.99 &&
-      paused_at_ - (agent.last_heard > paused_at_ ? agent.heard_before_gap : agent.last_heard) < lease_ * 0.99) {
+      paused_at_ - (agent.last_heard > paused_at_ ? agent.heard_before_gap : agent.last_heard) < lease_ * 0.99 &&
+      paused_at_ - silence >= kWrittenIn) {
     return invariants_.Fail(absl::StrCat("w", worker_id, ": is lost because the coordinator stood still for ",
                                          absl::FormatDuration(resumed_at_ - paused_at_)));
   }
   // It may have been decided some time before it is durable, and the worker heard of since.
   if (agent.worker_id != worker_id || world_.now() - agent.last_heard >= lease_ * 0.99 ||
-      world_.now() - agent.last_silence < absl::Seconds(10)) {
+      world_.now() - agent.last_silence < kWrittenIn) {
     return;
   }
   invariants_.Fail(absl::StrCat("w", worker_id, ": is lost, but was heard of ",

@@ -74,6 +74,7 @@ class Promises {
     absl::Time last_heard = absl::InfinitePast();
     absl::Time heard_before_gap = absl::InfinitePast();  // the last one of half a lease
     absl::Time last_silence = absl::InfinitePast();      // end of the last one that was as long as a lease
+    absl::Time earlier_silence = absl::InfinitePast();   // end of the one before that
     std::map<int64_t, std::vector<Effect>> effects;      // by sequence; not acknowledged
   };
 
