@@ -31,8 +31,7 @@ bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, bool work
   const records::Gang& gang = trial.gang();
   if (gang.phase() == records::Gang::PHASE_REFORMING) worker_lost = false;  // counted already
   if (gang.phase() != records::Gang::PHASE_RUNNING && gang.phase() != records::Gang::PHASE_REFORMING) return false;
-  // NCCL's communicators cannot be left while an operation hangs; those gangs start anew from their checkpoint.
-  if (trial.demand().kind() != "cpu" || !gang.has_started() || gang.ranks_size() < 2) return false;
+  if (!gang.has_started() || gang.ranks_size() < 2) return false;
   bool has_state = false;
   for (const records::Rank& rank : gang.ranks()) {
     // One that said something at its end failed by itself, or is done: that is for failure_policy.h.

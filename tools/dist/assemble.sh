@@ -1,7 +1,7 @@
 #!/bin/bash
-# Assembles a folder that runs elsewhere. Use: assemble.sh FOLDER PROGRAM... -- SHARED_FILE...
+# Assembles a folder that runs elsewhere. Use: assemble.sh FOLDER PROGRAM... -- PLUGIN... -- SHARED_FILE...
 # bin/ gets the programs, lib/ all shared libraries that they load except the C library's own (the programs look in
-# ../lib first, see --disable-new-dtags in .bazelrc), share/ the other files.
+# ../lib first, see --disable-new-dtags in .bazelrc) and the plug-ins, share/ the other files.
 set -euo pipefail
 folder=$1
 shift
@@ -14,6 +14,11 @@ while [ "$1" != -- ]; do
 done
 shift
 cp -L -t "$folder/bin" -- "${programs[@]}"
+while [ "$1" != -- ]; do
+  cp -L -t "$folder/lib" -- "$1"
+  shift
+done
+shift
 [ $# = 0 ] || cp -L -t "$folder/share" -- "$@"
 
 c_library='/(ld-linux-x86-64|lib(c|m|dl|rt|pthread|resolv|util|anl|nsl|BrokenLocale))\.so\.[0-9]+$'

@@ -7,10 +7,12 @@ def _ursa_dist_impl(ctx):
     arguments.add(folder.path)
     arguments.add_all(ctx.files.programs)
     arguments.add("--")
+    arguments.add_all(ctx.files.plugins)
+    arguments.add("--")
     arguments.add_all(ctx.files.share)
     ctx.actions.run(
         outputs = [folder],
-        inputs = depset(ctx.files.programs + ctx.files.share, transitive = runfiles),
+        inputs = depset(ctx.files.programs + ctx.files.plugins + ctx.files.share, transitive = runfiles),
         executable = ctx.file._assemble,
         arguments = [arguments],
         mnemonic = "UrsaDist",
@@ -23,6 +25,7 @@ ursa_dist = rule(
     implementation = _ursa_dist_impl,
     attrs = {
         "programs": attr.label_list(mandatory = True, doc = "go to bin/, the shared libraries that they need to lib/"),
+        "plugins": attr.label_list(allow_files = True, doc = "go to lib/; what they need is the other machine's to have"),
         "share": attr.label_list(allow_files = True, doc = "files that go to share/"),
         "_assemble": attr.label(default = "//tools/dist:assemble.sh", allow_single_file = True),
     },

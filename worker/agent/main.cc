@@ -138,6 +138,8 @@ absl::Status Run(const WorkerFlags& flags, const sigset_t& signals) {
   if (::access(options.task_binary.c_str(), X_OK) != 0)
     return ErrnoStatus(errno, absl::StrCat("program \"", options.task_binary, "\": cannot be run"));
   URSA_ASSIGN_OR_RETURN(options.fabric_address, AddressOfInterface(flags.fabric));
+  // NCCL of the tasks looks here, unless whoever starts the worker has told it more.
+  ::setenv("NCCL_SOCKET_IFNAME", absl::StrCat("=", flags.fabric).c_str(), /*overwrite=*/0);
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<GpuSlots> gpus, FindGpus(flags));
   if (gpus != nullptr) options.devices = gpus->devices();
   options.read_machine = [&own_dir, &gpus] {

@@ -1,7 +1,9 @@
 #include "worker/comm/c10d_collective.h"
 
 #include <exception>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,16 +12,41 @@
 
 namespace ursa {
 
+C10dCollective::~C10dCollective() {
+  if (!device_.is_cuda()) return;
+  try {
+    // A communicator that has lost a rank would wait for it when it is closed in good order.
+    if (has_failed_ || is_interrupted_) {
+      backend_->abort();
+    } else {
+      backend_->shutdown();
+    }
+  } catch (const std::exception&) {
+    // What was to be told has been told by the call that failed.
+  }
+}
+
+// NCCL's wait() makes the GPU wait, not the caller, who would take what a broken group has left for gradients.
+void C10dCollective::AwaitOnDevice(c10d::Work& work) {
+  while (!work.isCompleted()) {
+    if (is_interrupted_) throw std::runtime_error("the group has lost a rank");
+    std::this_thread::yield();
+  }
+  if (const std::exception_ptr failure = work.exception()) std::rethrow_exception(failure);
+}
+
 template <typename Start>
 absl::Status C10dCollective::Finish(const char* what, const Start& start) {
-  std::string cause;
+  std::string cause = "was aborted";
   try {
+    if (is_interrupted_) throw std::runtime_error("the group has lost a rank");
     const c10::intrusive_ptr<c10d::Work> work = start();
+    if (device_.is_cuda()) AwaitOnDevice(*work);
     if (work->wait()) return absl::OkStatus();
-    cause = "was aborted";
   } catch (const std::exception& e) {
     cause = TorchErrorText(e);
   }
+  has_failed_ = true;
   return WithCause(absl::UnavailableError(absl::StrCat(what, " of rank ", rank(), " of ", world_size(), ": ", cause)),
                    FailureCause::kPeerLost);
 }
@@ -41,7 +68,11 @@ absl::Status C10dCollective::Broadcast(at::Tensor tensor, int root) {
 }
 
 absl::Status C10dCollective::Barrier() {
-  return Finish("barrier", [&] { return backend_->barrier(c10d::BarrierOptions()); });
+  return Finish("barrier", [&] {
+    c10d::BarrierOptions options;
+    options.device = device_;
+    return backend_->barrier(options);
+  });
 }
 
 }  // namespace ursa

@@ -4,6 +4,7 @@
 #include <c10/cuda/CUDAGuard.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
@@ -31,10 +32,17 @@ int MakeNcclBackend(void* store, int rank, int world_size, int device, long long
                     char* error, int error_bytes) {
   return Guarded(error, error_bytes, [&] {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    // Whoever waits for an operation looks for its failure and decides what then: no thread of torch's ends the
+    // process.
+    setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/1);
+    setenv("TORCH_NCCL_ENABLE_MONITORING", "0", 1);
+    setenv("TORCH_NCCL_DUMP_ON_TIMEOUT", "0", 1);
+    setenv("TORCH_NCCL_RETHROW_CUDA_ERRORS", "0", 1);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = std::chrono::milliseconds(timeout_ms);
     const auto reference = c10::intrusive_ptr<c10d::Store>::reclaim_copy(static_cast<c10d::Store*>(store));
     auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(reference, rank, world_size, std::move(options));
+    nccl->eagerConnectSingleDevice(guard.current_device());
     *backend = static_cast<c10d::Backend*>(nccl.release());
   });
 }

@@ -18,8 +18,9 @@ struct UrsaCudaPlugin {
   // The number of usable GPUs, or -1 with the driver's message.
   int (*device_count)(char* error, int error_bytes);
 
-  // Makes a NCCL backend. `store` is a c10d::Store* of which the plug-in takes a reference; `*backend` becomes a
-  // c10d::Backend* with one reference, which the caller owns. `timeout_ms` is that of one collective.
+  // Makes a NCCL backend, connected with the other ranks'. `store` is a c10d::Store* of which the plug-in takes a
+  // reference; `*backend` becomes a c10d::Backend* with one reference, which the caller owns. `timeout_ms` is that of
+  // one collective.
   int (*make_nccl_backend)(void* store, int rank, int world_size, int device, long long timeout_ms, void** backend,
                            char* error, int error_bytes);
 

@@ -1,7 +1,9 @@
 #include "worker/comm/device.h"
 
+#include <ATen/Context.h>
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <utility>
 
@@ -20,10 +22,7 @@ constexpr int kErrorBytes = 4096;
 class CpuAccelerator : public Accelerator {
  public:
   int num_devices() const override { return 1; }
-  absl::StatusOr<at::Device> Device(int index) const override {
-    if (index == 0) return at::Device(at::kCPU);
-    return absl::InvalidArgumentError(absl::StrCat("device: cpu has the index 0 only, asked for ", index));
-  }
+  absl::StatusOr<at::Device> Device(int) const override { return at::Device(at::kCPU); }
   absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(std::shared_ptr<RendezvousStore> store, int rank,
                                                              int world_size, at::Device, const std::string& address,
                                                              absl::Duration timeout) const override {
@@ -36,18 +35,27 @@ class CpuAccelerator : public Accelerator {
   }
 };
 
+// NCCL's own meeting cannot be left, whoever dies before it: the ranks meet at the store first, which can be.
+absl::Status MeetAll(RendezvousStore* store, int world_size, absl::Duration timeout) {
+  constexpr char kArrived[] = "nccl/arrived", kComplete[] = "nccl/complete";
+  URSA_ASSIGN_OR_RETURN(const int64_t arrived, store->Add(kArrived, 1));
+  if (arrived == world_size) URSA_RETURN_IF_ERROR(store->Set(kComplete, "1"));
+  return store->Wait({kComplete}, timeout);
+}
+
 class CudaAccelerator : public Accelerator {
  public:
   CudaAccelerator(const UrsaCudaPlugin* plugin, int num_devices) : plugin_(plugin), num_devices_(num_devices) {}
   int num_devices() const override { return num_devices_; }
-  absl::StatusOr<at::Device> Device(int index) const override {
-    if (index >= 0 && index < num_devices_) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+  absl::StatusOr<at::Device> Device(int slot) const override {
+    if (slot >= 0 && slot < num_devices_) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(slot));
     return absl::InvalidArgumentError(
-        absl::StrCat("device: cuda has ", num_devices_, " devices, asked for index ", index));
+        absl::StrCat("device: cuda has ", num_devices_, " devices, asked for slot ", slot));
   }
   absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(std::shared_ptr<RendezvousStore> store, int rank,
                                                              int world_size, at::Device device, const std::string&,
                                                              absl::Duration timeout) const override {
+    URSA_RETURN_IF_ERROR(MeetAll(store.get(), world_size, timeout));
     const auto adapter = c10::make_intrusive<StoreAdapter>(std::move(store), absl::ToChronoMilliseconds(timeout));
     void* backend = nullptr;
     char error[kErrorBytes] = "";
@@ -56,7 +64,7 @@ class CudaAccelerator : public Accelerator {
       return absl::UnavailableError(absl::StrCat("nccl: rank ", rank, " of ", world_size, ": ", error));
     }
     return std::unique_ptr<Collective>(std::make_unique<C10dCollective>(
-        c10::intrusive_ptr<c10d::Backend>::reclaim(static_cast<c10d::Backend*>(backend))));
+        c10::intrusive_ptr<c10d::Backend>::reclaim(static_cast<c10d::Backend*>(backend)), device));
   }
 
  private:
@@ -83,6 +91,11 @@ absl::StatusOr<std::unique_ptr<Accelerator>> OpenCuda(const std::string& path) {
   char error[kErrorBytes] = "";
   const int count = plugin->device_count(error, kErrorBytes);
   if (count < 1) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", error));
+  // A run is the same bit for bit each time, as on the CPU: no algorithm that is chosen by its speed just then, or that
+  // sums in the order in which threads come.
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::globalContext().setBenchmarkCuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
   return std::unique_ptr<Accelerator>(std::make_unique<CudaAccelerator>(plugin, count));
 }
 

@@ -20,8 +20,9 @@ class Accelerator {
  public:
   virtual ~Accelerator() = default;
   virtual int num_devices() const = 0;
-  // The device of local index `index`, 0 <= index < num_devices(). INVALID_ARGUMENT otherwise.
-  virtual absl::StatusOr<at::Device> Device(int index) const = 0;
+  // The device of the worker's slot `slot`: of GPUs the one of that index, INVALID_ARGUMENT if there is none; all slots
+  // of the CPU have the same.
+  virtual absl::StatusOr<at::Device> Device(int slot) const = 0;
   // Joins the ranks of this job: Gloo between CPUs, NCCL between GPUs. `address` as in GlooOptions.
   virtual absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(std::shared_ptr<RendezvousStore> store, int rank,
                                                                      int world_size, at::Device device,

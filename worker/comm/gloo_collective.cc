@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Collective>> MakeGlooCollective(std::shared_ptr<R
                                                             std::move(gloo_options));
     gloo->setTimeout(absl::ToChronoMilliseconds(options.timeout));
     return std::unique_ptr<Collective>(
-        std::make_unique<C10dCollective>(c10::intrusive_ptr<c10d::Backend>(std::move(gloo))));
+        std::make_unique<C10dCollective>(c10::intrusive_ptr<c10d::Backend>(std::move(gloo)), at::Device(at::kCPU)));
   } catch (const std::exception& e) {
     return WithCause(absl::UnavailableError(absl::StrCat(who, ": ", TorchErrorText(e))), FailureCause::kPeerLost);
   }

@@ -20,6 +20,8 @@ class WatchedCollective final : public Collective {
   absl::Status Barrier() override {
     return Run("barrier", [&] { return collective_->Barrier(); });
   }
+  at::Device device() const override { return collective_->device(); }
+  void Interrupt() override { collective_->Interrupt(); }
 
  private:
   template <typename Call>

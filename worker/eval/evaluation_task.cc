@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "worker/comm/device.h"
 
 namespace ursa {
 namespace {
@@ -24,13 +25,16 @@ Failpoint reported("task.evaluation.reported");
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Predictor>> LoadPredictor(AgentClient* agent, const worker::v1::ModelRef& model) {
+absl::StatusOr<std::unique_ptr<Predictor>> LoadPredictor(AgentClient* agent, const worker::v1::ModelRef& model,
+                                                         at::Device device) {
   URSA_ASSIGN_OR_RETURN(const std::vector<std::string> path, agent->FetchBlobs({model.weights_hash()}));
   URSA_ASSIGN_OR_RETURN(const std::string weights, ReadFile(path.front()));
-  return Predictor::Create(model, weights);
+  return Predictor::Create(model, weights, device);
 }
 
-absl::StatusOr<TaskFinished> RunEvaluation(AgentClient* agent, const worker::v1::EvaluateAssignment& evaluate) {
+absl::StatusOr<TaskFinished> RunEvaluation(AgentClient* agent, const worker::v1::TaskAssignment& assignment,
+                                           const std::string& cuda_plugin) {
+  const worker::v1::EvaluateAssignment& evaluate = assignment.evaluate();
   URSA_ASSIGN_OR_RETURN(const std::vector<std::string> ids_path, agent->FetchBlobs({evaluate.examples_hash()}));
   URSA_ASSIGN_OR_RETURN(const std::string ids_bytes, ReadFile(ids_path.front()));
   worker::v1::ExampleIds examples;
@@ -38,7 +42,10 @@ absl::StatusOr<TaskFinished> RunEvaluation(AgentClient* agent, const worker::v1:
     return absl::DataLossError(absl::StrCat("example list ", evaluate.examples_hash(), ": cannot be parsed"));
   }
   const std::vector<std::string> ids(examples.ids().begin(), examples.ids().end());
-  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor, LoadPredictor(agent, evaluate.model()));
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Accelerator> accelerator,
+                        OpenAccelerator(assignment.device(), cuda_plugin));
+  URSA_ASSIGN_OR_RETURN(const at::Device device, accelerator->Device(assignment.device_index()));
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor, LoadPredictor(agent, evaluate.model(), device));
   URSA_ASSIGN_OR_RETURN(const std::vector<std::string> paths, agent->FetchBlobs(ids));
 
   TaskFinished finished;

@@ -3,6 +3,7 @@
 #define URSA_WORKER_EVAL_EVALUATION_TASK_H_
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "ursa/worker/v1/task.pb.h"
@@ -12,12 +13,13 @@
 namespace ursa {
 
 // Brings the version's weights into the cache and loads them. Errors: of the agent and of Predictor::Create.
-absl::StatusOr<std::unique_ptr<Predictor>> LoadPredictor(AgentClient* agent, const worker::v1::ModelRef& model);
+absl::StatusOr<std::unique_ptr<Predictor>> LoadPredictor(AgentClient* agent, const worker::v1::ModelRef& model,
+                                                         at::Device device = at::Device(at::kCPU));
 
-// Reports the logits of every example of `evaluate`, each once. A picture that cannot be read ends it with
-// OUTCOME_USER_ERROR naming the example.
-absl::StatusOr<worker::v1::TaskFinished> RunEvaluation(AgentClient* agent,
-                                                       const worker::v1::EvaluateAssignment& evaluate);
+// Reports the logits of every example of the assignment, each once, computed on its device (of kind cuda by way of the
+// plug-in at `cuda_plugin`). A picture that cannot be read ends it with OUTCOME_USER_ERROR naming the example.
+absl::StatusOr<worker::v1::TaskFinished> RunEvaluation(AgentClient* agent, const worker::v1::TaskAssignment& assignment,
+                                                       const std::string& cuda_plugin);
 
 }  // namespace ursa
 

@@ -23,11 +23,11 @@ at::Tensor ImagesTensor(std::shared_ptr<float> pixels, int64_t size, int64_t hei
       .permute({0, 3, 1, 2});
 }
 
-Predictor::Predictor(std::unique_ptr<Model> model, TransformGraph graph)
-    : model_(std::move(model)), graph_(std::move(graph)) {}
+Predictor::Predictor(std::unique_ptr<Model> model, TransformGraph graph, at::Device device)
+    : model_(std::move(model)), device_(device), graph_(std::move(graph)) {}
 
-absl::StatusOr<std::unique_ptr<Predictor>> Predictor::Create(const worker::v1::ModelRef& ref,
-                                                             std::string_view weights) {
+absl::StatusOr<std::unique_ptr<Predictor>> Predictor::Create(const worker::v1::ModelRef& ref, std::string_view weights,
+                                                             at::Device device) {
   URSA_ASSIGN_OR_RETURN(TransformGraph graph, TransformGraphFromProto(ref.data()));
   ModelConfig config;
   config.architecture = ref.architecture();
@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<Predictor>> Predictor::Create(const worker::v1::M
   URSA_ASSIGN_OR_RETURN(SafetensorsContents contents, ParseSafetensors(weights));
   URSA_RETURN_IF_ERROR(model->LoadState(contents.tensors));
   model->SetTraining(false);
-  return std::unique_ptr<Predictor>(new Predictor(std::move(model), std::move(graph)));
+  model->To(device);
+  return std::unique_ptr<Predictor>(new Predictor(std::move(model), std::move(graph), device));
 }
 
 absl::StatusOr<std::vector<Predictor::Output>> Predictor::Predict(const std::vector<std::string_view>& pictures) {
@@ -57,7 +58,7 @@ absl::StatusOr<std::vector<Predictor::Output>> Predictor::Predict(const std::vec
     at::NoGradGuard no_grad;
     const PixelBox size = OutputSize(graph_.item);
     const at::Tensor images = ImagesTensor(pixels, static_cast<int64_t>(readable.size()), size.height, size.width);
-    const at::Tensor logits = model_->Forward(images).contiguous();
+    const at::Tensor logits = model_->Forward(images.to(device_)).cpu().contiguous();
     const float* row = logits.data_ptr<float>();
     for (size_t i : readable) {
       outputs[i].logits.assign(row, row + num_classes());

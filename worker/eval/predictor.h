@@ -27,7 +27,8 @@ class Predictor {
  public:
   // `weights` are the bytes of the version's safetensors file. Errors: INVALID_ARGUMENT (unknown architecture,
   // transforms out of range, weights that do not fit), DATA_LOSS (damaged weights).
-  static absl::StatusOr<std::unique_ptr<Predictor>> Create(const worker::v1::ModelRef& model, std::string_view weights);
+  static absl::StatusOr<std::unique_ptr<Predictor>> Create(const worker::v1::ModelRef& model, std::string_view weights,
+                                                           at::Device device = at::Device(at::kCPU));
 
   // What one picture gave: logits [num_classes], or why there are none.
   struct Output {
@@ -43,9 +44,10 @@ class Predictor {
   int num_classes() const { return model_->num_classes(); }
 
  private:
-  Predictor(std::unique_ptr<Model> model, TransformGraph graph);
+  Predictor(std::unique_ptr<Model> model, TransformGraph graph, at::Device device);
 
   std::unique_ptr<Model> model_;
+  at::Device device_;
   TransformGraph graph_;
   ImageLimits limits_;
   TransformScratch scratch_;

@@ -25,4 +25,23 @@ std::optional<worker::v1::ReformDirective> GroupWatch::AwaitNewer(int64_t epoch)
   return std::nullopt;
 }
 
+void GroupWatch::EnterGroup(int64_t epoch) {
+  absl::MutexLock lock(&mu_);
+  entered_ = epoch;
+}
+
+void GroupWatch::LeaveGroup() {
+  absl::MutexLock lock(&mu_);
+  entered_.reset();
+}
+
+bool GroupWatch::AwaitOver(absl::Duration stop_grace) const {
+  absl::MutexLock lock(&mu_);
+  const auto is_over = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !entered_ || newest_.epoch() > *entered_; };
+  const auto is_over_or_stops = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return stopped_ || is_over(); };
+  mu_.Await(absl::Condition(&is_over_or_stops));
+  mu_.AwaitWithTimeout(absl::Condition(&is_over), stop_grace);
+  return entered_.has_value();
+}
+
 }  // namespace ursa

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "worker/agent_client/agent_client.h"
+#include "worker/comm/device.h"
 #include "worker/eval/evaluation_task.h"
 #include "worker/serve/prediction_task.h"
 #include "worker/task/failpoints.h"
@@ -35,7 +36,7 @@ constexpr char kUsage[] =
     "ursa-task is started by ursa-worker.\n"
     "usage: ursa-task --task ID --rank R --epoch E --dir DIR --fabric_address IP --fd N\n"
     "       ursa-task --spare KIND --room TEXT --dir DIR --fabric_address IP --fd N\n"
-    "       ursa-task --self_check --dir DIR\n";
+    "       ursa-task --self_check KIND\n";
 
 std::string ExecutableFolder() {
   char path[PATH_MAX];
@@ -53,7 +54,7 @@ absl::StatusOr<TaskFinished> RunAssignment(AgentClient* agent, const TaskAssignm
     case TaskAssignment::kIngest:
       return RunIngest(agent, assignment.ingest());
     case TaskAssignment::kEvaluate:
-      return RunEvaluation(agent, assignment.evaluate());
+      return RunEvaluation(agent, assignment, paths.CudaPlugin());
     case TaskAssignment::kPredict:
       return RunPrediction(agent, assignment.predict());
     case TaskAssignment::KIND_NOT_SET:
@@ -124,9 +125,10 @@ absl::Status Run(const CommandLine& line, const TaskPaths& paths) {
                                                              : absl::OkStatus();
 }
 
-// Before slots are offered: that this program, with all its libraries, starts here.
-int SelfCheck() {
-  const absl::Status status = KeepMemoryInProcess();
+// Before slots of that kind are offered: that this program, with all its libraries, starts here and finds its devices.
+int SelfCheck(const std::string& kind, const TaskPaths& paths) {
+  absl::Status status = KeepMemoryInProcess();
+  if (status.ok()) status = OpenAccelerator(kind, paths.CudaPlugin()).status();
   if (status.ok()) std::printf("ursa-task starts\n");
   if (!status.ok()) std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
   std::fflush(stdout);
@@ -134,7 +136,9 @@ int SelfCheck() {
 }
 
 int Main(int argc, char** argv) {
-  if (argc > 1 && std::strcmp(argv[1], "--self_check") == 0) return SelfCheck();
+  TaskPaths paths;
+  paths.executable_folder = ExecutableFolder();
+  if (argc == 3 && std::strcmp(argv[1], "--self_check") == 0) return SelfCheck(argv[2], paths);
   CommandLine line{argc, argv, {}};
   for (int i = 1; i + 1 < argc; i += 2) line.flags[argv[i]] = argv[i + 1];
   for (const char* flag : {"--dir", "--fabric_address", "--fd"}) {
@@ -142,8 +146,6 @@ int Main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
-  TaskPaths paths;
-  paths.executable_folder = ExecutableFolder();
   paths.fabric_address = line.flags["--fabric_address"];
   const absl::Status status = Run(line, paths);
   std::fflush(stdout);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -168,12 +169,35 @@ bool IsLasting(const absl::Status& status) {
          absl::IsOutOfRange(status);
 }
 
+// While it lives, a group that is known to be over is interrupted: NCCL does not notice by itself each death of a peer.
+class Interrupter {
+ public:
+  // Borrows both.
+  Interrupter(int64_t epoch, Collective* collective, GroupWatch* watch) : watch_(*watch) {
+    watch_.EnterGroup(epoch);
+    thread_ = std::thread([this, collective] {
+      if (watch_.AwaitOver(kStopGrace)) collective->Interrupt();
+    });
+  }
+  ~Interrupter() {
+    watch_.LeaveGroup();
+    thread_.join();
+  }
+
+ private:
+  // For the step under way. A rank that is interrupted too early loses nothing but that step.
+  static constexpr absl::Duration kStopGrace = absl::Seconds(5);
+
+  GroupWatch& watch_;
+  std::thread thread_;
+};
+
 // The group of this rank, again and again: one that has lost a rank is left, and the next one is met.
 class Regrouping {
  public:
   // Borrows all.
   Regrouping(AgentClient* agent, const Accelerator* accelerator, const TaskAssignment& assignment, at::Device device,
-             std::string address, const GroupWatch* watch, PositionBoard* position)
+             std::string address, GroupWatch* watch, PositionBoard* position)
       : agent_(agent),
         accelerator_(accelerator),
         assignment_(assignment),
@@ -190,8 +214,7 @@ class Regrouping {
       trainer->LeaveGroup();
       watched_.reset();
       collective_.reset();  // closes its connections: the other ranks' operations fail, if they still run
-      if (result.ok() || CauseOf(result.status()) != FailureCause::kPeerLost || device_.type() != at::kCPU)
-        return result;
+      if (result.ok() || CauseOf(result.status()) != FailureCause::kPeerLost) return result;
       std::printf("rank %d: %s; waits for its group to be formed anew\n", assignment_.rank(),
                   std::string(result.status().message()).c_str());
       std::fflush(stdout);
@@ -223,6 +246,7 @@ class Regrouping {
     collective_ = *std::move(made);
     watched_ = WatchCollective(collective_.get(), position_);
     trainer->JoinGroup(watched_.get());
+    const Interrupter interrupter(epoch_, collective_.get(), watch_);
     return trainer->Run();
   }
 
@@ -231,7 +255,7 @@ class Regrouping {
   const TaskAssignment& assignment_;
   const at::Device device_;
   const std::string address_;
-  const GroupWatch* const watch_;
+  GroupWatch* const watch_;
   PositionBoard* const position_;
   int64_t epoch_;  // of the group
   std::unique_ptr<Collective> collective_;
@@ -239,14 +263,13 @@ class Regrouping {
 };
 
 absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assignment, const TaskPaths& paths,
-                                  const GroupWatch* watch) {
+                                  GroupWatch* watch) {
   const TrainAssignment& train = assignment.train();
   const v1::ExperimentSpec& spec = train.spec();
   URSA_ASSIGN_OR_RETURN(SplitExamples split, FetchExamples(agent, train));
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Accelerator> accelerator,
                         OpenAccelerator(assignment.device(), paths.CudaPlugin()));
-  URSA_ASSIGN_OR_RETURN(const at::Device device,
-                        accelerator->Device(assignment.device() == "cuda" ? assignment.device_index() : 0));
+  URSA_ASSIGN_OR_RETURN(const at::Device device, accelerator->Device(assignment.device_index()));
 
   ModelConfig config;
   config.architecture = spec.model().architecture();
@@ -304,6 +327,12 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
 }
 
 }  // namespace
+
+std::string TaskPaths::CudaPlugin() const {
+  const std::string installed = absl::StrCat(executable_folder, "../lib/libursa_cuda.so");
+  const std::string built = absl::StrCat(executable_folder, "../comm/libursa_cuda.so");
+  return ::access(installed.c_str(), R_OK) != 0 && ::access(built.c_str(), R_OK) == 0 ? built : installed;
+}
 
 absl::StatusOr<TaskFinished> RunTraining(AgentClient* agent, const TaskAssignment& assignment, const TaskPaths& paths) {
   GroupWatch watch;

@@ -14,7 +14,8 @@ struct TaskPaths {
   std::string executable_folder;             // of ursa-task, with the slash at its end
   std::string fabric_address = "127.0.0.1";  // of the interface that carries collectives
 
-  std::string CudaPlugin() const { return executable_folder + "libursa_cuda.so"; }
+  // libursa_cuda.so of an installed program, else of one that was built here.
+  std::string CudaPlugin() const;
 };
 
 // Trains as `assignment` says, from its checkpoint if it names one, and reports all through `agent`. Ends early with

@@ -12,6 +12,14 @@ namespace {
 constexpr int64_t kColumns = 3;
 constexpr size_t kWordBytes = sizeof(int64_t);
 
+// A tensor of the CPU, by way of the device that the group talks through.
+absl::Status BroadcastFromHost(Collective* collective, int root, at::Tensor* tensor) {
+  const at::Tensor carried = tensor->to(collective->device());
+  URSA_RETURN_IF_ERROR(collective->Broadcast(carried, root));
+  *tensor = carried.cpu();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 int ChooseLeader(const std::vector<RankStanding>& ranks) {
@@ -33,7 +41,9 @@ absl::StatusOr<std::vector<RankStanding>> ExchangeStandings(Collective* collecti
   row[0] = own.has_state ? 1 : 0;
   row[1] = own.step;
   row[2] = own.epoch;
+  table = table.to(collective->device());
   URSA_RETURN_IF_ERROR(collective->AllReduceSum(table));
+  table = table.cpu();
   std::vector<RankStanding> ranks;
   const auto* values = table.const_data_ptr<int64_t>();
   for (int r = 0; r < collective->world_size(); ++r) {
@@ -48,7 +58,8 @@ absl::Status ShareTexts(Collective* collective, int leader, std::vector<std::str
   at::Tensor sizes = at::zeros({static_cast<int64_t>(texts->size())}, at::kLong);
   auto* size = sizes.mutable_data_ptr<int64_t>();
   for (size_t i = 0; is_leader && i < texts->size(); ++i) size[i] = static_cast<int64_t>((*texts)[i].size());
-  URSA_RETURN_IF_ERROR(collective->Broadcast(sizes, leader));
+  URSA_RETURN_IF_ERROR(BroadcastFromHost(collective, leader, &sizes));
+  size = sizes.mutable_data_ptr<int64_t>();
   size_t num_bytes = 0;
   for (size_t i = 0; i < texts->size(); ++i) num_bytes += static_cast<size_t>(size[i]);
   at::Tensor words = at::zeros({static_cast<int64_t>(num_bytes / kWordBytes + 1)}, at::kLong);
@@ -60,8 +71,9 @@ absl::Status ShareTexts(Collective* collective, int leader, std::vector<std::str
       to += text.size();
     }
   }
-  URSA_RETURN_IF_ERROR(collective->Broadcast(words, leader));
+  URSA_RETURN_IF_ERROR(BroadcastFromHost(collective, leader, &words));
   if (is_leader) return absl::OkStatus();
+  bytes = reinterpret_cast<char*>(words.mutable_data_ptr<int64_t>());
   for (size_t i = 0; i < texts->size(); ++i) {
     (*texts)[i].assign(bytes, static_cast<size_t>(size[i]));
     bytes += size[i];

@@ -1,6 +1,6 @@
 #include "worker/train/trainer.h"
 
-#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
@@ -54,9 +54,9 @@ absl::Status CheckColumn(const TrainerOptions& options, const char* field, const
 }
 
 // Draws of dropout: those of step s on rank r depend on (seed, s, r) alone, so there is no generator state to save.
-void SeedStep(uint64_t seed, int64_t step, int rank) {
+void SeedStep(uint64_t seed, int64_t step, int rank, at::Device device) {
   CounterRng rng(seed, static_cast<uint64_t>(step) << 16 | static_cast<uint64_t>(rank), kDropoutStream);
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = at::globalContext().defaultGenerator(device);
   const std::lock_guard<std::mutex> lock(generator.mutex());
   generator.set_current_seed(rng.Next());
 }
@@ -387,11 +387,11 @@ absl::StatusOr<double> Trainer::Impl::Learn(const Batch& batch) {
   Mark("runs its forward pass");
   Model& model = *parts_.model;
   model.SetTraining(true);
-  SeedStep(options_.seed, at_.step, collective_->rank());
+  const at::Device device = model.parameters().back().tensor.device();
+  SeedStep(options_.seed, at_.step, collective_->rank(), device);
   optimizer_.ZeroGradients();
   data_parallel_->PrepareForward();
 
-  const at::Device device = model.parameters().back().tensor.device();
   const at::Tensor logits = model.Forward(batch.images.to(device));
   const at::Tensor loss = ClassificationLoss(options_.loss, logits, batch.labels.to(device));
   Mark("runs its backward pass");

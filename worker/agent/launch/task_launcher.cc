@@ -48,7 +48,7 @@ absl::StatusOr<LaunchedTask> TaskLauncher::LaunchSpare(int threads, std::functio
 absl::StatusOr<int64_t> TaskLauncher::LaunchSelfCheck() {
   ProcessSupervisor::Command command;
   command.program = options_.task_binary;
-  command.arguments = {"ursa-task", "--self_check", "--dir", options_.dir};
+  command.arguments = {"ursa-task", "--self_check", options_.kind};
   const int64_t process_id = next_process_id_++;
   URSA_RETURN_IF_ERROR(supervisor_->Start(process_id, command).status());
   return process_id;

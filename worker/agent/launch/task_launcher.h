@@ -40,7 +40,7 @@ class TaskLauncher {
     std::string task_binary;
     std::string dir;  // the cluster's folder; on the command lines
     std::string fabric_address;
-    std::string kind;  // of the slots: what a spare loads
+    std::string kind;  // of the slots: what a spare and a self-check load
     TaskServer::Options server;
   };
 
