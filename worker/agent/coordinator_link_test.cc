@@ -215,6 +215,29 @@ TEST_P(CoordinatorLinkTest, StoppedLinkCancelsBlobCalls) {
 INSTANTIATE_TEST_SUITE_P(Links, CoordinatorLinkTest, testing::Values(Kind::kGrpc, Kind::kFake),
                          [](const auto& info) { return info.param == Kind::kGrpc ? "Grpc" : "Fake"; });
 
+// So that heartbeats do not wait behind a checkpoint on a slow link.
+TEST(GrpcCoordinatorLinkTest, BlobsHaveOneConnectionOfTheirOwn) {
+  FakeCoordinator coordinator;
+  const auto server = FakeCoordinatorServer::Start(&coordinator, "secret");
+  const std::string token_file = testing::TempDir() + "/token_" + RandomHex(4);
+  std::ofstream(token_file) << "secret\n";
+  GrpcCoordinatorLinkOptions options;
+  options.address = [&] { return server->address(); };
+  options.token_file = token_file;
+  const auto link = NewGrpcCoordinatorLink(options);
+  Listener listener;
+  const auto stream = link->Connect(listener.Callbacks());
+  ConnectRequest request;
+  request.mutable_hello()->set_incarnation("i1");
+  stream->Send(request);
+  ASSERT_TRUE(listener.WaitForMessages(2));
+  EXPECT_EQ(server->num_connections(), 1u);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(link->FindMissing({}).ok());
+    EXPECT_EQ(server->num_connections(), 2u);
+  }
+}
+
 TEST(GrpcCoordinatorLinkTest, WrongTokenMissingAddressAndDeafServerAreTold) {
   FakeCoordinator coordinator;
   auto server = FakeCoordinatorServer::Start(&coordinator, "secret");

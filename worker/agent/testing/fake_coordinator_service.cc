@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <deque>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -22,11 +23,28 @@ namespace {
 using worker::v1::ConnectRequest;
 using worker::v1::ConnectResponse;
 
-template <typename Context>
-bool Authorized(const Context& context, const std::string& token) {
-  const auto it = context.client_metadata().find("authorization");
-  return it != context.client_metadata().end() && it->second == absl::StrCat("Bearer ", token).c_str();
-}
+// Looks at each call. Thread-safe.
+class Gate {
+ public:
+  explicit Gate(const std::string& token) : authorization_(absl::StrCat("Bearer ", token)) {}
+
+  template <typename Context>
+  bool Admits(const Context& context) {
+    absl::MutexLock lock(&mu_);
+    peers_.insert(context.peer());
+    const auto it = context.client_metadata().find("authorization");
+    return it != context.client_metadata().end() && it->second == authorization_.c_str();
+  }
+  size_t num_peers() const {
+    absl::MutexLock lock(&mu_);
+    return peers_.size();
+  }
+
+ private:
+  const std::string authorization_;
+  mutable absl::Mutex mu_;
+  std::set<std::string> peers_ ABSL_GUARDED_BY(mu_);
+};
 
 grpc::Status Unauthenticated() { return grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "token: not known"); }
 
@@ -86,25 +104,23 @@ class StreamReactor final : public grpc::ServerBidiReactor<ConnectRequest, Conne
 
 class WorkerServiceImpl final : public worker::v1::WorkerService::CallbackService {
  public:
-  WorkerServiceImpl(FakeCoordinator* coordinator, std::string token)
-      : coordinator_(coordinator), token_(std::move(token)) {}
+  WorkerServiceImpl(FakeCoordinator* coordinator, Gate* gate) : coordinator_(coordinator), gate_(gate) {}
   grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>* Connect(grpc::CallbackServerContext* context) override {
-    return new StreamReactor(coordinator_, Authorized(*context, token_));
+    return new StreamReactor(coordinator_, gate_->Admits(*context));
   }
 
  private:
   FakeCoordinator* const coordinator_;
-  const std::string token_;
+  Gate* const gate_;
 };
 
 class BlobServiceImpl final : public v1::BlobService::Service {
  public:
-  BlobServiceImpl(FakeCoordinator* coordinator, std::string token)
-      : coordinator_(coordinator), token_(std::move(token)) {}
+  BlobServiceImpl(FakeCoordinator* coordinator, Gate* gate) : coordinator_(coordinator), gate_(gate) {}
 
   grpc::Status FindMissingBlobs(grpc::ServerContext* context, const v1::FindMissingBlobsRequest* request,
                                 v1::FindMissingBlobsResponse* response) override {
-    if (!Authorized(*context, token_)) return Unauthenticated();
+    if (!gate_->Admits(*context)) return Unauthenticated();
     const auto missing = coordinator_->FindMissing({request->hashes().begin(), request->hashes().end()});
     if (!missing.ok()) return ToGrpcStatus(missing.status());
     for (const std::string& hash : *missing) response->add_missing(hash);
@@ -113,7 +129,7 @@ class BlobServiceImpl final : public v1::BlobService::Service {
 
   grpc::Status GetUploadOffset(grpc::ServerContext* context, const v1::GetUploadOffsetRequest* request,
                                v1::GetUploadOffsetResponse* response) override {
-    if (!Authorized(*context, token_)) return Unauthenticated();
+    if (!gate_->Admits(*context)) return Unauthenticated();
     const auto offset = coordinator_->UploadOffset(request->hash());
     if (offset.ok()) response->set_offset(*offset);
     return ToGrpcStatus(offset.status());
@@ -121,7 +137,7 @@ class BlobServiceImpl final : public v1::BlobService::Service {
 
   grpc::Status UploadBlobs(grpc::ServerContext* context, grpc::ServerReader<v1::UploadBlobsRequest>* reader,
                            v1::UploadBlobsResponse* response) override {
-    if (!Authorized(*context, token_)) return Unauthenticated();
+    if (!gate_->Admits(*context)) return Unauthenticated();
     v1::UploadBlobsRequest piece;
     std::string hash;
     int64_t size = 0;
@@ -139,7 +155,7 @@ class BlobServiceImpl final : public v1::BlobService::Service {
 
   grpc::Status DownloadBlob(grpc::ServerContext* context, const v1::DownloadBlobRequest* request,
                             grpc::ServerWriter<v1::DownloadBlobResponse>* writer) override {
-    if (!Authorized(*context, token_)) return Unauthenticated();
+    if (!gate_->Admits(*context)) return Unauthenticated();
     const auto bytes = coordinator_->Download(request->hash(), request->offset());
     if (!bytes.ok()) return ToGrpcStatus(bytes.status());
     const int64_t size = coordinator_->received().blobs[request->hash()].size();
@@ -157,13 +173,13 @@ class BlobServiceImpl final : public v1::BlobService::Service {
 
  private:
   FakeCoordinator* const coordinator_;
-  const std::string token_;
+  Gate* const gate_;
 };
 
 class Server final : public FakeCoordinatorServer {
  public:
   Server(FakeCoordinator* coordinator, const std::string& token)
-      : worker_(coordinator, token), blobs_(coordinator, token) {
+      : gate_(token), worker_(coordinator, &gate_), blobs_(coordinator, &gate_) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(&worker_);
@@ -176,8 +192,10 @@ class Server final : public FakeCoordinatorServer {
     server_->Wait();
   }
   std::string address() const override { return absl::StrCat("127.0.0.1:", port_); }
+  size_t num_connections() const override { return gate_.num_peers(); }
 
  private:
+  Gate gate_;
   WorkerServiceImpl worker_;
   BlobServiceImpl blobs_;
   int port_ = 0;
