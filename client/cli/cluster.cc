@@ -28,12 +28,13 @@ void PrintUp(const UpOptions& options, const UpResult& result, bool detached, Ou
     slots = daemon.Flag("slots").value_or(slots);
     kind = daemon.Flag("kind").value_or(kind);
   }
-  out->Print(absl::StrCat("Ursa ", result.started.empty() ? "already runs" : "runs", " in ", options.dir, "\n",
-                          "  coordinator  ", result.server, " (process ", PidOf(result, kCoordinatorProgram), ")\n",
-                          "  worker       ", slots, " ", kind, " ", slots == "1" ? "slot" : "slots", " (process ",
-                          PidOf(result, kWorkerProgram), ")\n", "  logs         ", options.dir, "/log\n",
-                          detached ? "Next:\n" : "Next, in another terminal:\n", "  set -a; . ", options.dir,
-                          "/client.env; set +a\n", "  ursa dataset import NAME FOLDER\n"));
+  out->Print(absl::StrCat(
+      "Ursa ", result.started.empty() ? "already runs" : "runs", " in ", options.dir, "\n", "  coordinator  ",
+      result.server, " (process ", PidOf(result, kCoordinatorProgram), ")\n", "  worker       ", slots, " ", kind, " ",
+      slots == "1" ? "slot" : "slots", " (process ", PidOf(result, kWorkerProgram), ")\n",
+      result.note.empty() ? "" : absl::StrCat("  note         ", result.note, "\n"), "  logs         ", options.dir,
+      "/log\n", detached ? "Next:\n" : "Next, in another terminal:\n", "  set -a; . ", options.dir,
+      "/client.env; set +a\n", "  ursa dataset import NAME FOLDER\n"));
   if (detached) {
     out->Print(absl::StrCat("  ursa down --dir ", options.dir, "\n"));
   } else {
@@ -131,7 +132,11 @@ std::vector<Command> ClusterCommands() {
        {dir,
         {"port", "P", "port on 127.0.0.1 (default: the folder's earlier one, else any)"},
         {"slots", "N", "ranks that run at once (default: the GPUs, else 1)"},
-        {"kind", "KIND", "of the slots, cpu or cuda (default: cuda if there are enough GPUs)", false, {"cpu", "cuda"}},
+        {"kind",
+         "KIND",
+         "of the slots, cpu or cuda (default: cuda if enough GPUs can be used)",
+         false,
+         {"cpu", "cuda"}},
         {"detach", "", "return once the worker is registered, instead of staying until Ctrl-C"}},
        "start a coordinator and a worker on this machine",
        "On a folder where something has died it starts only what is missing. Writes DIR/client.env, with the address\n"

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/run_program.h"
 #include "base/status_macros.h"
 #include "client/lib/client.h"
 
@@ -85,13 +86,29 @@ class Starter {
   std::string Path(const std::string& name) const { return options_.dir + "/" + name; }
 
   absl::Status ChooseSlots() {
-    const int gpus = CountGpus();
+    const int gpus = CountGpus(options_.dev);
     slots_ = options_.slots.value_or(std::max(gpus, 1));
     kind_ = options_.kind.value_or(gpus >= slots_ ? "cuda" : "cpu");
     if (kind_ == "cuda" && slots_ > gpus)
       return absl::FailedPreconditionError(
           absl::StrCat("worker: cannot have ", slots_, " cuda slots, this machine has ", gpus, " GPUs"));
+    if (kind_ != "cuda" || !Running(kWorkerProgram).empty()) return absl::OkStatus();
+    // Here, not as slots that are never offered.
+    const absl::Status usable = CheckGpus();
+    if (usable.ok()) return absl::OkStatus();
+    if (options_.kind) {
+      return absl::FailedPreconditionError(absl::StrCat("worker: cannot have cuda slots, ", usable.message()));
+    }
+    kind_ = "cpu";
+    result_.note = absl::StrCat("the GPUs of this machine are not used: ", usable.message());
     return absl::OkStatus();
+  }
+
+  // Whether tasks can use the GPUs: there is more to it than a device.
+  absl::Status CheckGpus() const {
+    constexpr absl::Duration kTimeout = absl::Seconds(60);  // CUDA's libraries are 2 GB, and may be read from the disk
+    URSA_ASSIGN_OR_RETURN(const std::string task, FindProgram(kTaskProgram, options_.ursa_bin));
+    return RunProgram({task, "--self_check", "cuda"}, "", kTimeout).status();
   }
 
   // What runs of a program here. One that has been killed and is about to end does not count.

@@ -25,12 +25,13 @@
 namespace ursa::cli {
 
 struct UpOptions {
-  std::string dir;                  // absolute, see AbsoluteFolder
-  int port = 0;                     // 0: the folder's earlier one, else any
-  std::optional<int> slots;         // default: the GPUs, else 1
-  std::optional<std::string> kind;  // cpu or cuda; default: cuda if there are enough GPUs for the slots
-  std::string ursa_bin;             // where programs are looked for, beside this executable's folder
+  std::string dir;                                   // absolute, see AbsoluteFolder
+  int port = 0;                                      // 0: the folder's earlier one, else any
+  std::optional<int> slots;                          // default: the GPUs, else 1
+  std::optional<std::string> kind;                   // cpu or cuda; default: cuda if enough GPUs can be used
+  std::string ursa_bin;                              // where programs are looked for, beside this executable's folder
   absl::Duration start_timeout = absl::Seconds(60);  // of each daemon
+  std::string dev = "/dev";                          // where GPUs are looked for; another one for tests
 };
 
 // What runs.
@@ -39,13 +40,14 @@ struct UpResult {
   std::string token_file;              // absolute
   std::vector<DaemonProcess> daemons;  // coordinator and worker
   std::vector<std::string> started;    // programs that this call has started
+  std::string note;                    // what the user would not expect; often empty
 };
 
 // Starts what is missing and returns once the worker is registered with the coordinator.
 // When it fails or `signals` brings a signal, what this call has started is stopped again.
 // Errors: that of a folder that cannot be written; FAILED_PRECONDITION: a daemon ended (`log_tail` gets the last lines
-// of its log), it runs already with another port or other slots; more cuda slots than GPUs; DEADLINE_EXCEEDED;
-// CANCELLED: a signal came.
+// of its log), it runs already with another port or other slots; more cuda slots than GPUs, or GPUs that cannot be
+// used; DEADLINE_EXCEEDED; CANCELLED: a signal came.
 absl::StatusOr<UpResult> BringUp(const UpOptions& options, SignalWaiter* signals, std::string* log_tail);
 
 struct DownOptions {

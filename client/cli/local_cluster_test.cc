@@ -216,6 +216,23 @@ TEST_F(LocalClusterTest, MoreCudaSlotsThanGpusAreRefused) {
   EXPECT_NE(result.status().message().find("1000 cuda slots"), std::string::npos) << result.status();
 }
 
+// At once, not as slots that are never offered.
+TEST_F(LocalClusterTest, GpusThatTasksCannotUseAreRefused) {
+  std::ofstream(dir_ + "/nvidia0");
+  Script("ursa-task", "[ \"$*\" = '--self_check cuda' ] && echo 'error: device cuda: no libc10_cuda.so' >&2; exit 1");
+  SignalWaiter signals;
+  UpOptions options;
+  options.dir = dir_;
+  options.kind = "cuda";
+  options.dev = dir_;
+  options.ursa_bin = dir_ + "/bin";
+  std::string tail;
+  const absl::Status status = BringUp(options, &signals, &tail).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_NE(status.message().find("worker: cannot have cuda slots, "), std::string::npos) << status;
+  EXPECT_NE(status.message().find("no libc10_cuda.so"), std::string::npos) << status;
+}
+
 TEST_F(LocalClusterTest, AFolderThatCannotBeMadeIsSaid) {
   std::ofstream(dir_ + "/file");
   SignalWaiter signals;

@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
+#include "base/run_program.h"
 #include "base/status_macros.h"
-#include "client/slurm/program.h"
 #include "client/slurm/squeue.h"
 
 namespace ursa::slurm {

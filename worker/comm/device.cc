@@ -75,7 +75,10 @@ class CudaAccelerator : public Accelerator {
 absl::StatusOr<const UrsaCudaPlugin*> LoadCuda(const std::string& path) {
   // Global: the plug-in registers kernels that libtorch_cpu's dispatcher calls. Never closed: they stay registered.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-  if (library == nullptr) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", dlerror()));
+  if (library == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("device cuda: ", dlerror(), " (hint: LD_LIBRARY_PATH at torch/lib of PyTorch 2.11 for CUDA 13)"));
+  }
   const auto function = reinterpret_cast<UrsaCudaPluginFunction>(dlsym(library, "ursa_cuda_plugin"));
   if (function == nullptr) return absl::FailedPreconditionError(absl::StrCat("device cuda: ", dlerror()));
   const UrsaCudaPlugin* plugin = function();

@@ -1,10 +1,10 @@
-#include "client/slurm/program.h"
+#include "base/run_program.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace ursa::slurm {
+namespace ursa {
 namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(60);
@@ -37,4 +37,4 @@ TEST(RunProgramTest, DoesNotWaitForEver) {
 }
 
 }  // namespace
-}  // namespace ursa::slurm
+}  // namespace ursa

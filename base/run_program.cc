@@ -1,4 +1,4 @@
-#include "client/slurm/program.h"
+#include "base/run_program.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -19,7 +19,7 @@
 #include "base/spawn.h"
 #include "base/status_macros.h"
 
-namespace ursa::slurm {
+namespace ursa {
 namespace {
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(5);
@@ -111,4 +111,4 @@ absl::StatusOr<std::string> RunProgram(const std::vector<std::string>& words, co
   return absl::FailedPreconditionError(absl::StrCat(words[0], ": ", how, ": ", LastLine(said)));
 }
 
-}  // namespace ursa::slurm
+}  // namespace ursa

@@ -1,6 +1,6 @@
 // Runs a program without a shell and takes what it prints.
-#ifndef URSA_CLIENT_SLURM_PROGRAM_H_
-#define URSA_CLIENT_SLURM_PROGRAM_H_
+#ifndef URSA_BASE_RUN_PROGRAM_H_
+#define URSA_BASE_RUN_PROGRAM_H_
 
 #include <string>
 #include <vector>
@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
-namespace ursa::slurm {
+namespace ursa {
 
 inline constexpr size_t kProgramOutputBytesMax = size_t{64} << 20;
 
@@ -19,6 +19,6 @@ inline constexpr size_t kProgramOutputBytesMax = size_t{64} << 20;
 absl::StatusOr<std::string> RunProgram(const std::vector<std::string>& words, const std::string& input,
                                        absl::Duration timeout);
 
-}  // namespace ursa::slurm
+}  // namespace ursa
 
-#endif  // URSA_CLIENT_SLURM_PROGRAM_H_
+#endif  // URSA_BASE_RUN_PROGRAM_H_
