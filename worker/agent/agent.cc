@@ -207,6 +207,7 @@ void Agent::Do(TaskTable::TellStop action) {
   if (process == nullptr) return;
   worker::v1::TaskDirective directive;
   directive.mutable_stop()->set_reason(action.reason);
+  directive.mutable_stop()->set_keeps_state(action.keeps_state);
   const absl::Status status = process->server->Tell(std::move(directive));
   if (!status.ok()) URSA_LOG(WARNING) << status;
 }

@@ -80,7 +80,8 @@ void TaskTable::ReconcileProcess(const ProcessKey& key, Process* process, absl::
     process->phase = Phase::kStopping;
     const absl::Duration limit = process->slot.has_value() ? options_.stop_limit : options_.auxiliary_stop_limit;
     process->kill_at = std::min(process->kill_at, now + limit);
-    actions->push_back(TellStop{key, shutting_down_ ? "the worker shuts down" : "the coordinator asked for it"});
+    actions->push_back(TellStop{key, shutting_down_ ? "the worker shuts down" : "the coordinator asked for it",
+                                key.rank == (order != nullptr ? order->parting_rank() : 0)});
   } else if (order != nullptr && order->assignment().epoch() > process->group_epoch &&
              !URSA_PLANTED_BUG(never_tell_reform)) {
     process->group_epoch = order->assignment().epoch();

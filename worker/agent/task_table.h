@@ -56,6 +56,7 @@ class TaskTable {
   struct TellStop {
     ProcessKey key;
     std::string reason;
+    bool keeps_state = false;  // as StopDirective has it
   };
   struct Reform {
     ProcessKey key;

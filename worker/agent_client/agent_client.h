@@ -26,7 +26,7 @@ struct StoredBlob {
 // StopWatching() or the client's destructor has returned; keep them short, or hand over to another thread.
 struct DirectiveCallbacks {
   // Checkpoint at the next step and end. May come more than once, and before WatchDirectives() has returned.
-  std::function<void(const std::string& reason)> on_stop;
+  std::function<void(const worker::v1::StopDirective& stop)> on_stop;
 
   // Leave the group and meet the one of this epoch, with the same rank. May be null in tasks that have no group.
   std::function<void(const worker::v1::ReformDirective& group)> on_reform;

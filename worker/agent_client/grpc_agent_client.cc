@@ -212,7 +212,7 @@ class GrpcAgentClient final : public AgentClient {
     while (reader->Read(&directive)) {
       if (WatchStopped()) continue;
       if (directive.has_stop()) {
-        if (callbacks.on_stop) callbacks.on_stop(directive.stop().reason());
+        if (callbacks.on_stop) callbacks.on_stop(directive.stop());
       } else if (directive.has_reform()) {
         if (callbacks.on_reform) callbacks.on_reform(directive.reform());
       } else if (directive.has_predict()) {

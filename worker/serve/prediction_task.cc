@@ -66,7 +66,7 @@ absl::StatusOr<worker::v1::TaskFinished> RunPrediction(AgentClient* agent,
                                                        const worker::v1::PredictAssignment& predict) {
   Inbox inbox;
   DirectiveCallbacks callbacks;
-  callbacks.on_stop = [&inbox](const std::string&) {
+  callbacks.on_stop = [&inbox](const worker::v1::StopDirective&) {
     absl::MutexLock lock(&inbox.mu);
     inbox.stop = true;
   };

@@ -2,9 +2,10 @@
 
 namespace ursa {
 
-void GroupWatch::TellStop() {
+void GroupWatch::TellStop(const worker::v1::StopDirective& stop) {
   absl::MutexLock lock(&mu_);
   stopped_ = true;
+  keeps_state_ = stop.keeps_state();
 }
 
 void GroupWatch::TellReform(const worker::v1::ReformDirective& group) {
@@ -15,6 +16,11 @@ void GroupWatch::TellReform(const worker::v1::ReformDirective& group) {
 bool GroupWatch::stopped() const {
   absl::MutexLock lock(&mu_);
   return stopped_;
+}
+
+bool GroupWatch::keeps_state() const {
+  absl::MutexLock lock(&mu_);
+  return keeps_state_;
 }
 
 std::optional<worker::v1::ReformDirective> GroupWatch::AwaitNewer(int64_t epoch) const {

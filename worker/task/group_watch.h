@@ -15,10 +15,12 @@ namespace ursa {
 // Thread-safe.
 class GroupWatch {
  public:
-  void TellStop();
+  void TellStop(const worker::v1::StopDirective& stop);
   void TellReform(const worker::v1::ReformDirective& group);
 
   bool stopped() const;
+  // Told to stop, and that the state is this rank's to keep if the group is lost.
+  bool keeps_state() const;
   // Waits for a group that is newer than `epoch`: for as long as it takes, since whoever forms groups also ends
   // processes that it has no use for. Nothing if the task is told to stop.
   std::optional<worker::v1::ReformDirective> AwaitNewer(int64_t epoch) const;
@@ -33,6 +35,7 @@ class GroupWatch {
  private:
   mutable absl::Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  bool keeps_state_ ABSL_GUARDED_BY(mu_) = false;
   worker::v1::ReformDirective newest_ ABSL_GUARDED_BY(mu_);
   std::optional<int64_t> entered_ ABSL_GUARDED_BY(mu_);
 };

@@ -35,7 +35,11 @@ TEST(GroupWatchTest, NotWhenItWasLeftFirst) {
 TEST(GroupWatchTest, ATaskThatIsToldToStopGivesItsGroupTime) {
   GroupWatch watch;
   watch.EnterGroup(3);
-  watch.TellStop();
+  worker::v1::StopDirective stop;
+  stop.set_keeps_state(true);
+  EXPECT_FALSE(watch.keeps_state());
+  watch.TellStop(stop);
+  EXPECT_TRUE(watch.keeps_state());
   EXPECT_TRUE(watch.AwaitOver(absl::Milliseconds(1))) << "the group did not end of it";
   std::thread leaver([&] { watch.LeaveGroup(); });
   EXPECT_FALSE(watch.AwaitOver(absl::InfiniteDuration())) << "it did";

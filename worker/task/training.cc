@@ -224,7 +224,7 @@ class Regrouping {
       event.mutable_lost_group()->set_reason(std::string(result.status().message()));
       URSA_RETURN_IF_ERROR(agent_->Report(std::move(event)));
       const std::optional<worker::v1::ReformDirective> next = watch_->AwaitNewer(epoch_);
-      if (!next) return trainer->Part();  // told to stop: no group will be formed
+      if (!next) return trainer->Part(watch_->keeps_state());  // told to stop: no group will be formed
       if (next->world_size() != assignment_.world_size()) {
         return absl::InternalError(
             absl::StrCat("group: of ", next->world_size(), " ranks, this one is of ", assignment_.world_size()));
@@ -299,7 +299,7 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
   parts.joins = train.joins();
   parts.position = &position;
   parts.observer = &reporter;
-  parts.checkpoints = assignment.rank() == 0 ? &reporter : nullptr;
+  parts.checkpoints = &reporter;
   parts.control = [watch] { return watch->stopped() ? TrainControl::kCheckpointAndStop : TrainControl::kContinue; };
   TrainerOptions options = MakeTrainerOptions(spec);
   if (train.until_epoch() > 0) options.until_epoch = train.until_epoch();
@@ -337,7 +337,7 @@ std::string TaskPaths::CudaPlugin() const {
 absl::StatusOr<TaskFinished> RunTraining(AgentClient* agent, const TaskAssignment& assignment, const TaskPaths& paths) {
   GroupWatch watch;
   DirectiveCallbacks callbacks;
-  callbacks.on_stop = [&watch](const std::string&) { watch.TellStop(); };
+  callbacks.on_stop = [&watch](const worker::v1::StopDirective& stop) { watch.TellStop(stop); };
   callbacks.on_reform = [&watch](const worker::v1::ReformDirective& group) { watch.TellReform(group); };
   agent->WatchDirectives(std::move(callbacks));
   const absl::StatusOr<TrainResult> result = Train(agent, assignment, paths, &watch);

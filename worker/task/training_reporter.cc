@@ -14,7 +14,7 @@ namespace ursa {
 using worker::v1::TaskEvent;
 
 TrainingReporter::TrainingReporter(AgentClient* agent, Clock* clock, const Options& options)
-    : agent_(agent), clock_(clock), options_(options) {}
+    : agent_(agent), clock_(clock), options_(options), tells_(options.rank == 0) {}
 
 void TrainingReporter::OnJoined() {
   TaskEvent event;
@@ -23,8 +23,10 @@ void TrainingReporter::OnJoined() {
   ReportLocked({std::move(event)});
 }
 
+void TrainingReporter::OnTakingOver() { tells_ = true; }
+
 void TrainingReporter::OnMetric(const MetricPoint& point) {
-  if (options_.rank != 0) return;
+  if (!tells_) return;
   absl::MutexLock lock(&mu_);
   auto* added = points_.add_points();
   added->set_name(point.name);
@@ -34,7 +36,7 @@ void TrainingReporter::OnMetric(const MetricPoint& point) {
 }
 
 void TrainingReporter::OnStep(const TrainProgress& progress) {
-  if (options_.rank != 0) return;
+  if (!tells_) return;
   absl::MutexLock lock(&mu_);
   progress_.set_step(progress.step);
   progress_.set_num_steps(progress.num_steps);
@@ -53,7 +55,7 @@ void TrainingReporter::OnEpoch(const EpochSummary& summary) {
                         summary.is_best ? "  best" : "");
   std::fputs(line.c_str(), stdout);
   std::fflush(stdout);
-  if (options_.rank != 0) return;
+  if (!tells_) return;
 
   absl::MutexLock lock(&mu_);
   FlushLocked();

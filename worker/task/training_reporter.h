@@ -15,8 +15,8 @@
 
 namespace ursa {
 
-// Borrows `agent` and `clock`. Only rank 0 reports; the others print their log lines alone, and
-// say when they have joined.
+// Borrows `agent` and `clock`. Only rank 0 reports, or who takes over from it; the others print their log lines alone,
+// and say when they have joined.
 // Called by the training thread (TrainObserver) and the checkpoint thread (CheckpointSink): points of a step are always
 // handed over before the checkpoint of that step, so that a run resumed from it lacks none.
 class TrainingReporter : public TrainObserver, public CheckpointSink {
@@ -29,6 +29,7 @@ class TrainingReporter : public TrainObserver, public CheckpointSink {
   TrainingReporter(AgentClient* agent, Clock* clock, const Options& options);
 
   void OnJoined() override;
+  void OnTakingOver() override;
   void OnMetric(const MetricPoint& point) override;
   void OnStep(const TrainProgress& progress) override;
   void OnEpoch(const EpochSummary& summary) override;
@@ -44,6 +45,7 @@ class TrainingReporter : public TrainObserver, public CheckpointSink {
   AgentClient* const agent_;
   Clock* const clock_;
   const Options options_;
+  bool tells_;      // of the training thread
   absl::Mutex mu_;  // held while reporting: it keeps the order of events
   worker::v1::MetricPoints points_ ABSL_GUARDED_BY(mu_);
   worker::v1::TaskProgress progress_ ABSL_GUARDED_BY(mu_);

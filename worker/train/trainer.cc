@@ -104,11 +104,11 @@ class Trainer::Impl {
         options_(std::move(options)),
         collective_(parts_.collective != nullptr ? parts_.collective : &single_rank_),
         has_state_(!parts_.joins),
+        keeps_state_(collective_->rank() == 0),
         optimizer_(parts_.model->parameters(), options_.adam) {
     best_.smaller_is_better = SmallerIsBetter(options_.best_metric);
     best_.Reset();
     if (options_.early_stopping) early_stopping_.emplace(*options_.early_stopping);
-    if (parts_.checkpoints != nullptr && collective_->rank() == 0) writer_.emplace(parts_.checkpoints);
     for (const NamedTensor& buffer : parts_.model->buffers()) {
       if (buffer.tensor.is_floating_point()) statistics_.push_back(buffer.tensor);
       buffers_.push_back(buffer.tensor);
@@ -118,12 +118,15 @@ class Trainer::Impl {
 
   absl::Status Restore(const Checkpoint& checkpoint);
   absl::StatusOr<TrainResult> Run();
-  absl::StatusOr<TrainResult> Part();
+  absl::StatusOr<TrainResult> Part(bool keeps_state);
   void LeaveGroup() {
     data_parallel_.reset();
     collective_ = nullptr;
   }
-  void JoinGroup(Collective* collective) { collective_ = collective; }
+  void JoinGroup(Collective* collective) {
+    collective_ = collective;
+    keeps_state_ = collective->rank() == 0;
+  }
 
  private:
   const Phase& phase() const { return options_.phases[static_cast<size_t>(at_.phase)]; }
@@ -151,7 +154,8 @@ class Trainer::Impl {
   const TrainerOptions options_;
   SingleRank single_rank_;
   Collective* collective_;
-  bool has_state_;  // false: it is the other ranks' to give
+  bool has_state_;    // false: it is the other ranks' to give
+  bool keeps_state_;  // writes checkpoints
   Adam optimizer_;
   SmoothedLoss smoothed_;
   std::optional<EarlyStopping> early_stopping_;
@@ -236,13 +240,18 @@ absl::StatusOr<TrainResult> Trainer::Impl::Run() {
   return Result(at_.stopped_early ? TrainResult::Outcome::kEarlyStopped : TrainResult::Outcome::kCompleted);
 }
 
-absl::StatusOr<TrainResult> Trainer::Impl::Part() {
+absl::StatusOr<TrainResult> Trainer::Impl::Part(bool keeps_state) {
   if (!has_state_) {
     return WithCause(absl::UnavailableError("training: has lost its group before it got its state"),
                      FailureCause::kPeerLost);
   }
+  if (keeps_state && !keeps_state_) {
+    keeps_state_ = true;
+    if (parts_.observer != nullptr) parts_.observer->OnTakingOver();
+    URSA_RETURN_IF_ERROR(TellAgain(std::exchange(history_, MetricHistory()).ToText()));
+  }
   const CheckpointReason reason = is_done() ? CheckpointReason::kEnd : CheckpointReason::kRequested;
-  if (at_.step > 0) URSA_RETURN_IF_ERROR(SaveCheckpoint(reason, /*is_best=*/false));
+  if (keeps_state && at_.step > 0) URSA_RETURN_IF_ERROR(SaveCheckpoint(reason, /*is_best=*/false));
   URSA_RETURN_IF_ERROR(FlushCheckpoints());
   return Result(TrainResult::Outcome::kStopped);
 }
@@ -497,7 +506,8 @@ absl::Status Trainer::Impl::Validate(EpochSummary* summary) {
 }
 
 absl::Status Trainer::Impl::SaveCheckpoint(CheckpointReason reason, bool is_best) {
-  if (!writer_) return absl::OkStatus();
+  if (!keeps_state_ || parts_.checkpoints == nullptr) return absl::OkStatus();
+  if (!writer_) writer_.emplace(parts_.checkpoints);
   Mark("hands a checkpoint over");
   CheckpointSnapshot snapshot = Snapshot();
   snapshot.metadata = {at_.step, at_.epoch, reason, at_.metrics, at_.metrics_step, is_best};
@@ -556,9 +566,9 @@ absl::StatusOr<TrainResult> Trainer::Run() {
   }
 }
 
-absl::StatusOr<TrainResult> Trainer::Part() {
+absl::StatusOr<TrainResult> Trainer::Part(bool keeps_state) {
   try {
-    return impl_->Part();
+    return impl_->Part(keeps_state);
   } catch (const std::exception& e) {
     return TorchErrorStatus("checkpoint", e, absl::StatusCode::kInternal);
   }

@@ -55,7 +55,8 @@ struct TrainProgress {
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
-  virtual void OnJoined() {}  // its state came from the other ranks just now
+  virtual void OnJoined() {}      // its state came from the other ranks just now
+  virtual void OnTakingOver() {}  // what rank 0 was to tell, this rank tells from now on, all of late once more
   virtual void OnMetric(const MetricPoint& point) {}
   virtual void OnStep(const TrainProgress& progress) {}
   virtual void OnEpoch(const EpochSummary& summary) {}
@@ -107,7 +108,7 @@ class Trainer {
     Collective* collective = nullptr;       // null: one rank
     bool joins = false;                     // its state comes from the other ranks, when Run begins
     TrainObserver* observer = nullptr;      // may be null
-    CheckpointSink* checkpoints = nullptr;  // may be null; used on rank 0 only
+    CheckpointSink* checkpoints = nullptr;  // may be null; used on rank 0, and by Part(true)
     std::function<TrainControl()> control;  // may be null
     PositionBoard* position = nullptr;      // where this rank is; may be null
     Clock* clock = Clock::Real();
@@ -132,10 +133,10 @@ class Trainer {
   void LeaveGroup();
   void JoinGroup(Collective* collective);
 
-  // Instead of joining another group: rank 0 checkpoints where it stands, so that no step is lost; returns what Run
-  // does when it is told to stop. Errors: of the sink; UNAVAILABLE (it has not yet got its state),
-  // FailureCause::kPeerLost.
-  absl::StatusOr<TrainResult> Part();
+  // Instead of joining another group: returns what Run does when it is told to stop. One rank, any that has the state,
+  // checkpoints where it stands (`keeps_state`), so that no step is lost. Errors: of the sink; UNAVAILABLE (it has not
+  // yet got its state), FailureCause::kPeerLost.
+  absl::StatusOr<TrainResult> Part(bool keeps_state);
 
  private:
   class Impl;
