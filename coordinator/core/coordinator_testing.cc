@@ -143,7 +143,7 @@ void Harness::Report(FakeWorker* worker, const std::string& task, int64_t epoch,
 }
 
 void Harness::Checkpoint(FakeWorker* worker, const std::string& task, int64_t epoch, int64_t step, double valid_loss,
-                         bool last) {
+                         bool last, int32_t rank) {
   worker::v1::TaskEvent event;
   worker::v1::CheckpointSaved* saved = event.mutable_checkpoint();
   saved->set_step(step);
@@ -153,7 +153,7 @@ void Harness::Checkpoint(FakeWorker* worker, const std::string& task, int64_t ep
   saved->set_size_bytes(100);
   (*saved->mutable_metrics())["valid_loss"] = valid_loss;
   saved->set_last(last);
-  Report(worker, task, epoch, 0, std::move(event));
+  Report(worker, task, epoch, rank, std::move(event));
 }
 
 void Harness::Finish(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank,

@@ -100,7 +100,7 @@ class Harness {
   void Report(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank, worker::v1::TaskEvent event);
   // All that is usual: a blob is stored and named by a checkpoint; a process ends.
   void Checkpoint(FakeWorker* worker, const std::string& task, int64_t epoch, int64_t step, double valid_loss,
-                  bool last = false);
+                  bool last = false, int32_t rank = 0);
   void Finish(FakeWorker* worker, const std::string& task, int64_t epoch, int32_t rank,
               worker::v1::TaskFinished::Outcome outcome, const std::string& reason = "",
               worker::v1::TaskFinished::Cause cause = worker::v1::TaskFinished::CAUSE_UNSPECIFIED);

@@ -127,8 +127,12 @@ void Gangs::GiveUpReform(Tx& tx, const TrialId& id) {
 }
 
 bool Gangs::BeginParting(const Environment& env, const std::string& why, records::Gang* gang) {
-  const records::Rank& writer = gang->ranks(0);
-  if (writer.gone() || writer.joining() || writer.outcome() != Outcome::OUTCOME_UNSPECIFIED) return false;
+  const auto has_state = [](const records::Rank& rank) {
+    return !rank.gone() && !rank.joining() && rank.outcome() == Outcome::OUTCOME_UNSPECIFIED;
+  };
+  const auto keeper = std::find_if(gang->ranks().begin(), gang->ranks().end(), has_state);
+  if (keeper == gang->ranks().end()) return false;
+  gang->set_parting_rank(static_cast<int32_t>(keeper - gang->ranks().begin()));
   gang->set_phase(records::Gang::PHASE_STOPPING);
   *gang->mutable_phase_time() = ToTimestamp(env.clock->Now());
   gang->set_stop_why(why);

@@ -216,14 +216,38 @@ TEST_F(GangReformTest, WhoDoesNotCheckpointInTimeIsEndedAndStartsFromTheLastOne)
   EXPECT_EQ(harness_.Get(id).restarts(), 0);
 }
 
-TEST_F(GangReformTest, WithoutRoomAndRankZeroItStartsFromTheLastCheckpoint) {
+TEST_F(GangReformTest, WithoutRoomAndRankZeroAnotherOneCheckpoints) {
   FakeWorker one("i2", 1), two("j1", 1);
   const std::string id = StartOnTwo(&one, &two);
+  EXPECT_EQ(two.FindOrder("t1.1")->parting_rank(), 0);
+  harness_.Checkpoint(&one, "t1.1", 1, 5, 0.25);
   harness_.Disconnect(&one);
   harness_.Advance(absl::Seconds(4), {&two});
-  EXPECT_EQ(two.FindOrder("t1.1"), nullptr);
+  ASSERT_NE(two.FindOrder("t1.1"), nullptr);
+  EXPECT_TRUE(two.FindOrder("t1.1")->stop());
+  EXPECT_EQ(two.FindOrder("t1.1")->parting_rank(), 1);
+  harness_.Checkpoint(&two, "t1.1", 1, 9, 0.25, false, 1);
+  harness_.Finish(&two, "t1.1", 1, 1, Outcome::OUTCOME_STOPPED);
+  harness_.Exit(&two, "t1.1", 1, 1);
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  FakeWorker three("k1", 1);
+  harness_.Connect(&three);
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 9);
+}
+
+TEST_F(GangReformTest, WithoutRoomAndWithoutTheOneThatWasToCheckpointItStartsFromTheLastCheckpoint) {
+  FakeWorker one("i2", 1), two("j1", 1);
+  const std::string id = StartOnTwo(&one, &two);
+  harness_.Checkpoint(&one, "t1.1", 1, 5, 0.25);
+  harness_.Disconnect(&one);
+  harness_.Advance(absl::Seconds(4), {&two});
+  EXPECT_TRUE(two.FindOrder("t1.1")->stop());
   harness_.Exit(&two, "t1.1", 1, 1, 9);
   EXPECT_EQ(harness_.Get(id).state(), State_::STATE_QUEUED);
+  harness_.Connect(&one);
+  harness_.Advance(absl::Seconds(1), {&one, &two});
+  EXPECT_EQ(harness_.Get(id).resumed_from_step(), 5);
 }
 
 TEST_F(GangReformTest, OutlivesTheCoordinator) {

@@ -298,7 +298,7 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
       continue;
     }
     if (!IsGoingOn(*gang)) continue;
-    if (IsParting(*gang) && r > 0) continue;  // it ends with rank 0, however it does
+    if (IsParting(*gang) && r != gang->parting_rank()) continue;  // it ends with that one, however it does
     const bool has_died = rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED;
     const bool is_done = outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED;
     if (has_died && CanReform(tx, *trial, /*worker_lost=*/false)) {
@@ -424,7 +424,8 @@ void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
     }
     if (failed_rank >= 0 && CanReform(tx, trial, /*worker_lost=*/true)) {
       BeginReform(tx, &trial, failed_rank, why, /*worker_lost=*/true);
-    } else if (failed_rank >= 0 && IsGoingOn(*gang) && !(IsParting(*gang) && failed_rank > 0)) {
+    } else if (failed_rank >= 0 && IsGoingOn(*gang) &&
+               !(IsParting(*gang) && !gang->ranks(gang->parting_rank()).gone())) {
       gang->set_worker_lost(true);
       if (!gang->has_started()) gang->set_uncounted(true);
       Fail(&trial, failed_rank, why);
@@ -483,6 +484,7 @@ void Gangs::AddOrders(const Tx& tx, int64_t worker_id, worker::v1::DesiredState*
     if (gang.phase() == records::Gang::PHASE_ENDING) continue;
     worker::v1::TaskOrder* order = desired->add_orders();
     order->set_stop(gang.phase() == records::Gang::PHASE_STOPPING);
+    order->set_parting_rank(gang.parting_rank());
     worker::v1::TaskAssignment* assignment = order->mutable_assignment();
     assignment->set_task_id(TaskName(id));
     assignment->set_epoch(gang.epoch());

@@ -67,8 +67,8 @@ class Gangs {
   // A new epoch, in which the ranks that live keep their processes, and those that are gone are started at `places`,
   // in the order of ranks.
   void Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places);
-  // There is no place for the ranks that are gone. If rank 0 has the state, it parts with it: rank 0 checkpoints where
-  // it stands, so that no step is lost, and the gang ends. Else it starts anew from its last checkpoint.
+  // There is no place for the ranks that are gone. The gang parts: the first rank that has the state checkpoints where
+  // it stands, so that no step is lost, and the gang ends. If none has it, it starts anew from its last checkpoint.
   void GiveUpReform(Tx& tx, const TrialId& id);
 
   // The gang stands still because of that rank: it fails.
@@ -113,7 +113,7 @@ class Gangs {
   // Whether the others can go on without those that are gone; and that they will.
   bool CanReform(const Tx& tx, const records::TrialRecord& trial, bool worker_lost) const;
   void BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, bool worker_lost);
-  // A gang that cannot be re-formed stops. False: rank 0 is not there to checkpoint.
+  // A gang that cannot be re-formed stops. False: nobody is there to checkpoint.
   static bool BeginParting(const Environment& env, const std::string& why, records::Gang* gang);
   static bool IsParting(const records::Gang& gang);
 

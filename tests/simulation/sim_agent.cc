@@ -188,7 +188,7 @@ void SimAgent::Do(TaskTable::Start action) {
 
 void SimAgent::Do(TaskTable::TellStop action) {
   for (auto& [id, process] : processes_) {
-    if (process.key == action.key && process.task != nullptr) process.task->OnStop();
+    if (process.key == action.key && process.task != nullptr) process.task->OnStop(action.keeps_state);
   }
 }
 

@@ -17,8 +17,8 @@ class SimTask {
  public:
   virtual ~SimTask() = default;
   virtual void Start() = 0;
-  // It is told to stop.
-  virtual void OnStop() {}
+  // It is told to stop, and whether the state is its to keep if its group is lost.
+  virtual void OnStop(bool) {}
   // The group of that epoch is the newest one.
   virtual void OnReform(int64_t) {}
   // It has died, or its agent has: nothing of it runs any more.

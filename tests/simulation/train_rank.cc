@@ -136,8 +136,6 @@ void TrainRank::LeaveGroup() {
 void TrainRank::LoseGroup(const std::string& why) {
   if (is_finishing() || is_hung_) return;
   LeaveGroup();
-  // Only a collective on the CPU can be left while an operation hangs.
-  if (assignment_.device() != "cpu") return Fail(why, TaskFinished::CAUSE_PEER_LOST);
   std::vector<TaskEvent> events(1);
   events[0].mutable_lost_group()->set_epoch(group_epoch_);
   events[0].mutable_lost_group()->set_reason(why);
@@ -165,7 +163,7 @@ void TrainRank::Part() {
   // Of an epoch whose end it has not seen this has no checkpoint, though production does: its metrics are unknown here.
   const bool is_whole = !IsEpochEnd() || standing_.epoch * steps_per_epoch_ >= standing_.step;
   std::vector<TaskEvent> events = Progress();
-  if (key_.rank == 0 && standing_.step > 0 && is_whole) events.push_back(SaveCheckpoint());
+  if (keeps_state_ && standing_.step > 0 && is_whole) events.push_back(SaveCheckpoint());
   Report(std::move(events), [this] { Finish(TaskFinished::OUTCOME_STOPPED, "told to stop"); });
 }
 
@@ -174,9 +172,10 @@ void TrainRank::OnReform(int64_t epoch) {
   GoOn();
 }
 
-void TrainRank::OnStop() {
+void TrainRank::OnStop(bool keeps_state) {
   if (ignores_stop_) world_.Count(Fault::kStopIgnored);
   is_stopping_ = true;
+  keeps_state_ = keeps_state;
   GoOn();
 }
 

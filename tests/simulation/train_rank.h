@@ -30,7 +30,7 @@ class TrainRank : public SimProcess, public GroupMember {
  public:
   using SimProcess::SimProcess;
 
-  void OnStop() override;
+  void OnStop(bool keeps_state) override;
   void OnReform(int64_t epoch) override;
   void OnDeath() override { LeaveGroup(); }
 
@@ -87,6 +87,7 @@ class TrainRank : public SimProcess, public GroupMember {
   int64_t reported_step_ = 0;
   absl::Time flushed_at_ = absl::InfinitePast();
   bool is_stopping_ = false;
+  bool keeps_state_ = false;
   bool ignores_stop_ = false;
   bool is_hung_ = false;
   bool is_waiting_ = false;  // for a newer group

@@ -233,8 +233,8 @@ TEST_F(AssignedTaskServerTest, DirectivesToldEarlyArriveInOrder) {
   std::string heard;
   absl::Notification early, all;
   DirectiveCallbacks callbacks;
-  callbacks.on_stop = [&](const std::string& reason) {
-    heard += reason;
+  callbacks.on_stop = [&](const worker::v1::StopDirective& stop) {
+    heard += stop.reason();
     if (heard == "12") early.Notify();
     if (heard == "123") all.Notify();
   };

@@ -92,7 +92,7 @@ int Run(AgentClient* agent) {
   std::fflush(stdout);
   absl::Notification stopped;
   DirectiveCallbacks callbacks;
-  callbacks.on_stop = [&](const std::string&) {
+  callbacks.on_stop = [&](const worker::v1::StopDirective&) {
     if (!stopped.HasBeenNotified()) stopped.Notify();
   };
   callbacks.on_predict = [&](const worker::v1::PredictInput& input) {
