@@ -326,7 +326,9 @@ void Gangs::OnDone(const Tx& tx, int32_t rank, bool is_trained, records::TrialRe
   records::Gang* gang = trial->mutable_gang();
   SetPhase(env_, records::Gang::PHASE_FINISHED, gang);
   gang->set_done(true);
-  if (is_trained) {
+  if (!trial->closed_why().empty()) {
+    EndClosedTrial(env_, trial);
+  } else if (is_trained) {
     EndTrial(env_, State_::STATE_COMPLETED, "", trial);
   } else {
     const bool pauses = Trials::Pauses(tx, *trial);
@@ -346,6 +348,7 @@ void Gangs::Conclude(Tx& tx, records::TrialRecord* trial) {
   for (int32_t r = 0; r < gang.ranks_size(); ++r) seen_.erase({IdOf(*trial), ProcessEpoch(gang, r), r});
   trial->clear_gang();
   if (HasEnded(trial->state()) || gang.done()) return;
+  if (!trial->closed_why().empty()) return EndClosedTrial(env_, trial);  // with what it has, however the gang ended
   const bool pauses = Trials::Pauses(tx, *trial);
   if (!pauses) {
     const absl::Time now = env_.clock->Now();
