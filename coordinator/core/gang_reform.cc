@@ -27,9 +27,8 @@ int64_t Gangs::ProcessEpoch(const records::Gang& gang, int32_t rank) {
   return own != 0 ? own : gang.epoch();
 }
 
-bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, bool worker_lost) const {
+bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, Loss loss) const {
   const records::Gang& gang = trial.gang();
-  if (gang.phase() == records::Gang::PHASE_REFORMING) worker_lost = false;  // counted already
   if (gang.phase() != records::Gang::PHASE_RUNNING && gang.phase() != records::Gang::PHASE_REFORMING) return false;
   if (!gang.has_started() || gang.ranks_size() < 2) return false;
   bool has_state = false;
@@ -40,42 +39,59 @@ bool Gangs::CanReform(const Tx& tx, const records::TrialRecord& trial, bool work
     has_state |= !rank.gone() && !rank.joining();
   }
   if (!has_state && !URSA_PLANTED_BUG(reform_without_state)) return false;
-  if (gang.phase() == records::Gang::PHASE_REFORMING) return true;
-  if (worker_lost) return trial.moves() < env_.options.moves_max;
+  const bool is_counted = gang.phase() == records::Gang::PHASE_REFORMING && !gang.unexplained();
+  if (is_counted || loss == Loss::kUnknown) return true;
+  if (loss == Loss::kWorker) return trial.moves() < env_.options.moves_max;
   const auto& experiment = *tx.state().Find<records::ExperimentRecord>(trial.experiment_id());
   return trial.restarts() < experiment.spec().max_restarts();
 }
 
-void Gangs::BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, bool worker_lost) {
+void Gangs::BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, Loss loss) {
   records::Gang* gang = trial->mutable_gang();
-  if (gang->phase() == records::Gang::PHASE_REFORMING) return;
-  gang->set_phase(records::Gang::PHASE_REFORMING);
-  *gang->mutable_phase_time() = ToTimestamp(env_.clock->Now());
+  const bool has_begun = gang->phase() == records::Gang::PHASE_REFORMING;
+  if (has_begun && (!gang->unexplained() || loss == Loss::kUnknown)) return;
+  if (!has_begun) {
+    gang->set_phase(records::Gang::PHASE_REFORMING);
+    *gang->mutable_phase_time() = ToTimestamp(env_.clock->Now());
+  }
   gang->set_reform_why(why);
-  if (worker_lost) {
+  gang->set_unexplained(loss == Loss::kUnknown);
+  const TrialId id(trial->experiment_id(), trial->number());
+  if (loss == Loss::kWorker) {
     trial->set_moves(trial->moves() + 1);
-  } else {
+  } else if (loss == Loss::kRank) {
     trial->set_restarts(trial->restarts() + 1);
-    const TrialId id(trial->experiment_id(), trial->number());
-    if (gang->ranks(rank).gone())
-      workers_.Strike(tx, gang->ranks(rank).worker_id(), id, Outcome::CAUSE_UNSPECIFIED, why);
+    workers_.Strike(tx, gang->ranks(rank).worker_id(), id, Outcome::CAUSE_UNSPECIFIED, why);
   }
   trial->set_reason(absl::StrCat("forms its group anew after: ", why));
-  URSA_LOG(WARNING) << "task=" << TaskName({trial->experiment_id(), trial->number()}) << " epoch=" << gang->epoch()
-                    << " RUNNING->REFORMING reason=\"" << why << "\"";
+  URSA_LOG(WARNING) << "task=" << TaskName(id) << " epoch=" << gang->epoch() << (has_begun ? "" : " RUNNING->REFORMING")
+                    << " reason=\"" << why << "\"";
 }
 
 bool Gangs::IsReadyToReform(const Tx& tx, const TrialId& id) const {
   const auto* trial = tx.state().Find<records::TrialRecord>(id);
   if (trial == nullptr || trial->gang().phase() != records::Gang::PHASE_REFORMING) return false;
   const auto& ranks = trial->gang().ranks();
-  return std::any_of(ranks.begin(), ranks.end(), [](const records::Rank& rank) { return rank.gone(); }) ||
-         env_.clock->Now() - FromTimestamp(trial->gang().phase_time()) >= kDeathKnownIn;
+  const absl::Time began = FromTimestamp(trial->gang().phase_time());
+  const absl::Time due = env_.clock->Now() - kDeathKnownIn;
+  const bool is_known = std::any_of(ranks.begin(), ranks.end(), [](const records::Rank& rank) { return rank.gone(); });
+  if (!is_known && began > due) return false;
+  // What has happened while a worker had no stream, it says right after it is back.
+  return std::all_of(ranks.begin(), ranks.end(), [&](const records::Rank& rank) {
+    return rank.gone() || workers_.ConnectedSince(rank.worker_id()) <= std::max(began, due);
+  });
 }
 
-void Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places) {
+bool Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places) {
   records::TrialRecord trial = *tx.state().Find<records::TrialRecord>(id);
   records::Gang* gang = trial.mutable_gang();
+  if (gang->unexplained() && !CanReform(tx, trial, Loss::kRank)) {
+    Fail(&trial, 0, gang->reform_why());
+    tx.Put(std::move(trial));
+    return false;
+  }
+  if (gang->unexplained()) trial.set_restarts(trial.restarts() + 1);
+  gang->set_unexplained(false);
   trial.set_epoch(trial.epoch() + 1);
   auto place = places.begin();
   bool is_drained = false;
@@ -108,6 +124,7 @@ void Gangs::Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& plac
     RequestMove(env_, "moves off a worker that is being drained", &trial);
   }
   tx.Put(std::move(trial));
+  return true;
 }
 
 void Gangs::GiveUpReform(Tx& tx, const TrialId& id) {

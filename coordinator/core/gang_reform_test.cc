@@ -39,13 +39,14 @@ class GangReformTest : public ::testing::Test {
     return text;
   }
   // One trial with a rank on each of two workers, both heard of.
-  std::string StartOnTwo(FakeWorker* one, FakeWorker* two, const std::string& resources = "slots_per_trial: 2") {
+  std::string StartOnTwo(FakeWorker* one, FakeWorker* two, const std::string& resources = "slots_per_trial: 2",
+                         const std::string& extra = "") {
     harness_.Disconnect(&worker_);
     harness_.Connect(one);
     harness_.Connect(two);
     harness_.Advance(absl::Seconds(4), {one, two});
     const auto submitted = harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& caller) {
-      return harness_.coordinator().experiments().Create(tx, caller, Harness::Recipe("bears", resources));
+      return harness_.coordinator().experiments().Create(tx, caller, Harness::Recipe("bears", resources, extra));
     });
     const std::string id = submitted->experiment_id();
     harness_.Beat(one, "t1.1", 1);
@@ -132,9 +133,75 @@ TEST_F(GangReformTest, ALostGroupWithoutADeathIsFormedAnewAfterAMoment) {
   EXPECT_EQ(RanksOf(worker_), "0@1 1@1");
   EXPECT_EQ(GroupEpoch(worker_), 2);
   EXPECT_EQ(harness_.Get(id).restarts(), 1);
+  EXPECT_EQ(harness_.Get(id).reason(), "");
   LostGroup(&worker_, 1, 1, 1);  // the other one, of the same group
   harness_.Advance(absl::Seconds(1), {&worker_});
   EXPECT_EQ(GroupEpoch(worker_), 2);
+}
+
+// The others see that their group is lost before the worker's lease ends.
+TEST_F(GangReformTest, AWorkersDeathIsAMoveAlone) {
+  FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);
+  const std::string id = StartOnTwo(&one, &two, "slots_per_trial: 2", "max_restarts: 0");
+  harness_.Connect(&three);
+  harness_.Disconnect(&two);
+  LostGroup(&one, 1, 1, 0);
+  harness_.Advance(absl::Seconds(2), {&one, &three});
+  EXPECT_EQ(GroupEpoch(one), 1) << "it is not formed with the one that may be dead";
+  harness_.Restart(absl::ZeroDuration());
+  harness_.Connect(&one);
+  harness_.Connect(&three);
+  harness_.Advance(absl::Seconds(4), {&one, &three});
+  EXPECT_EQ(RanksOf(one) + " " + RanksOf(three), "0@1 1@2");
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);
+}
+
+// On GPUs a group cannot be left: its ranks end, and say why.
+TEST_F(GangReformTest, AWorkersDeathIsAMoveWhereRanksEndWithTheirGroup) {
+  FakeWorker one("i2", 1), two("j1", 1), three("k1", 1);
+  const std::string id = StartOnTwo(&one, &two, "slots_per_trial: 2", "max_restarts: 0");
+  harness_.Connect(&three);
+  harness_.Disconnect(&two);
+  harness_.Finish(&one, "t1.1", 1, 0, Outcome::OUTCOME_FAILED, "a peer is lost", Outcome::CAUSE_PEER_LOST);
+  harness_.Exit(&one, "t1.1", 1, 0);
+  harness_.Advance(absl::Seconds(4), {&one, &three});
+  EXPECT_EQ(RanksOf(one) + " " + RanksOf(three), "0@2 1@2");
+  EXPECT_EQ(harness_.Get(id).moves(), 1);
+  EXPECT_EQ(harness_.Get(id).restarts(), 0);
+}
+
+TEST_F(GangReformTest, AWorkerThatIsBackIsHeardFirst) {
+  FakeWorker one("i2", 1), two("j1", 1);
+  const std::string id = StartOnTwo(&one, &two);
+  harness_.Disconnect(&two);
+  LostGroup(&one, 1, 1, 0);
+  harness_.Advance(absl::Seconds(2), {&one});
+  harness_.Connect(&two);
+  EXPECT_EQ(GroupEpoch(one), 1);
+  harness_.Exit(&two, "t1.1", 1, 1, 9);
+  EXPECT_EQ(RanksOf(one) + " " + RanksOf(two), "0@1 1@2");
+  EXPECT_EQ(harness_.Get(id).restarts(), 1);
+  Joined(&two, 2, 1);
+  // Again, and nobody has died.
+  harness_.Disconnect(&two);
+  LostGroup(&one, 1, 2, 0);
+  harness_.Advance(absl::Seconds(2), {&one});
+  harness_.Connect(&two);
+  harness_.Advance(absl::Seconds(1), {&one, &two});
+  EXPECT_EQ(GroupEpoch(one), 3);
+  EXPECT_EQ(harness_.Get(id).restarts(), 2);
+  EXPECT_EQ(harness_.Get(id).moves(), 0);
+}
+
+TEST_F(GangReformTest, ALostGroupThatNothingExplainsNeedsARestart) {
+  const std::string id = Start("max_restarts: 0");
+  LostGroup(&worker_, 1, 1, 0);
+  harness_.Advance(absl::Seconds(1), {&worker_});
+  EXPECT_EQ(worker_.FindOrder("t1.1"), nullptr);
+  for (int r = 0; r < 2; ++r) harness_.Exit(&worker_, "t1.1", 1, r, 9);
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_ERROR);
+  EXPECT_NE(harness_.Get(id).reason().find("max_restarts is 0"), std::string::npos) << harness_.Get(id).reason();
 }
 
 // Cut off from the coordinator, not from each other: they end before the one that is left can meet the successor.

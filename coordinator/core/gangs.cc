@@ -26,6 +26,13 @@ bool IsGoingOn(const records::Gang& gang) {
          gang.phase() == records::Gang::PHASE_REFORMING;
 }
 
+// Whether it ends because a rank has lost another, of whose end nothing is known.
+bool IsPeersLoss(const records::Gang& gang) {
+  const int32_t rank = FailedRank(gang);
+  return gang.phase() == records::Gang::PHASE_ENDING && !gang.failure().empty() && rank < gang.ranks_size() &&
+         gang.ranks(rank).cause() == Outcome::CAUSE_PEER_LOST;
+}
+
 void SetPhase(const Environment& env, records::Gang::Phase phase, records::Gang* gang) {
   if (gang->phase() == phase) return;
   gang->set_phase(phase);
@@ -186,8 +193,8 @@ void Gangs::OnLostGroup(Tx& tx, const TrialId& id, int32_t rank, const worker::v
   if (lost.epoch() != gang->epoch() || !IsGoingOn(*gang) || URSA_PLANTED_BUG(ignore_lost_group)) return;
   if (IsParting(*gang)) return;  // that is why it ends
   const std::string why = absl::StrCat("rank ", rank, ": ", lost.reason());
-  if (CanReform(tx, trial, /*worker_lost=*/false)) {
-    BeginReform(tx, &trial, rank, why, /*worker_lost=*/false);
+  if (CanReform(tx, trial, Loss::kUnknown)) {
+    BeginReform(tx, &trial, rank, why, Loss::kUnknown);
   } else {
     gang->mutable_ranks(rank)->set_cause(Outcome::CAUSE_PEER_LOST);
     gang->mutable_ranks(rank)->set_reason(lost.reason());
@@ -268,8 +275,9 @@ void Gangs::OnProgress(Tx& tx, const TrialId& id, const worker::v1::TaskProgress
 void Gangs::Fail(records::TrialRecord* trial, int32_t rank, const std::string& why) {
   records::Gang* gang = trial->mutable_gang();
   // What breaks while a stop is under way goes on from the last checkpoint, as the stop would have.
-  // A gang that was to be formed anew has been counted when that began.
-  if (gang->phase() != records::Gang::PHASE_RUNNING) gang->set_uncounted(true);
+  // A gang that was to be formed anew has been counted when that began, if the cause was known.
+  const bool is_unexplained = gang->phase() == records::Gang::PHASE_REFORMING && gang->unexplained();
+  if (gang->phase() != records::Gang::PHASE_RUNNING && !is_unexplained) gang->set_uncounted(true);
   gang->set_failure(why);
   gang->set_failure_rank(rank);
   SetPhase(env_, records::Gang::PHASE_ENDING, gang);
@@ -301,8 +309,8 @@ void Gangs::Review(Tx& tx, records::TrialRecord* trial) {
     if (IsParting(*gang) && r != gang->parting_rank()) continue;  // it ends with that one, however it does
     const bool has_died = rank.gone() && outcome == Outcome::OUTCOME_UNSPECIFIED;
     const bool is_done = outcome == Outcome::OUTCOME_COMPLETED || outcome == Outcome::OUTCOME_REACHED;
-    if (has_died && CanReform(tx, *trial, /*worker_lost=*/false)) {
-      BeginReform(tx, trial, r, absl::StrCat("rank ", r, ": ", rank.reason()), /*worker_lost=*/false);
+    if (has_died && CanReform(tx, *trial, Loss::kRank)) {
+      BeginReform(tx, trial, r, absl::StrCat("rank ", r, ": ", rank.reason()), Loss::kRank);
     } else if (has_died || outcome == Outcome::OUTCOME_FAILED) {
       Fail(trial, r, absl::StrCat("rank ", r, ": ", rank.reason()));
     } else if (outcome == Outcome::OUTCOME_STOPPED) {
@@ -326,7 +334,9 @@ void Gangs::OnDone(const Tx& tx, int32_t rank, bool is_trained, records::TrialRe
   records::Gang* gang = trial->mutable_gang();
   SetPhase(env_, records::Gang::PHASE_FINISHED, gang);
   gang->set_done(true);
-  if (is_trained) {
+  if (!trial->closed_why().empty()) {
+    EndClosedTrial(env_, trial);
+  } else if (is_trained) {
     EndTrial(env_, State_::STATE_COMPLETED, "", trial);
   } else {
     const bool pauses = Trials::Pauses(tx, *trial);
@@ -346,6 +356,7 @@ void Gangs::Conclude(Tx& tx, records::TrialRecord* trial) {
   for (int32_t r = 0; r < gang.ranks_size(); ++r) seen_.erase({IdOf(*trial), ProcessEpoch(gang, r), r});
   trial->clear_gang();
   if (HasEnded(trial->state()) || gang.done()) return;
+  if (!trial->closed_why().empty()) return EndClosedTrial(env_, trial);  // with what it has, however the gang ended
   const bool pauses = Trials::Pauses(tx, *trial);
   if (!pauses) {
     const absl::Time now = env_.clock->Now();
@@ -422,13 +433,15 @@ void Gangs::OnWorkerGone(Tx& tx, int64_t worker_id, const std::string& why) {
       if (!is_done && failed_rank < 0) failed_rank = r;
       if (rank->outcome() == Outcome::OUTCOME_UNSPECIFIED) rank->set_reason(why);
     }
-    if (failed_rank >= 0 && CanReform(tx, trial, /*worker_lost=*/true)) {
-      BeginReform(tx, &trial, failed_rank, why, /*worker_lost=*/true);
+    if (failed_rank >= 0 && CanReform(tx, trial, Loss::kWorker)) {
+      BeginReform(tx, &trial, failed_rank, why, Loss::kWorker);
     } else if (failed_rank >= 0 && IsGoingOn(*gang) &&
                !(IsParting(*gang) && !gang->ranks(gang->parting_rank()).gone())) {
       gang->set_worker_lost(true);
       if (!gang->has_started()) gang->set_uncounted(true);
       Fail(&trial, failed_rank, why);
+    } else if (failed_rank >= 0 && IsPeersLoss(*gang)) {
+      gang->set_worker_lost(true);  // that is what the other rank has seen
     }
     Review(tx, &trial);
     tx.Put(std::move(trial));

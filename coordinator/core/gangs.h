@@ -62,11 +62,12 @@ class Gangs {
   // re-formed.
   static int64_t ProcessEpoch(const records::Gang& gang, int32_t rank);
 
-  // Gangs that are being re-formed, and may be now: a rank is gone, or has had the time to be found so.
+  // Gangs that are being re-formed, and may be now: those that count as living can be asked, and a rank is gone or has
+  // had the time to be found so. One whose worker has no stream is waited for: the worker comes back, or it is lost.
   bool IsReadyToReform(const Tx& tx, const TrialId& id) const;
   // A new epoch, in which the ranks that live keep their processes, and those that are gone are started at `places`,
-  // in the order of ranks.
-  void Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places);
+  // in the order of ranks. False: the gang ends, as nothing explains what it lost, and it has no restarts left.
+  bool Reform(Tx& tx, const TrialId& id, const std::vector<RankPlace>& places);
   // There is no place for the ranks that are gone. The gang parts: the first rank that has the state checkpoints where
   // it stands, so that no step is lost, and the gang ends. If none has it, it starts anew from its last checkpoint.
   void GiveUpReform(Tx& tx, const TrialId& id);
@@ -110,9 +111,12 @@ class Gangs {
   // What becomes of a trial whose gang failed.
   void Remedy(Tx& tx, const records::Gang& gang, records::TrialRecord* trial);
   void Fail(records::TrialRecord* trial, int32_t rank, const std::string& why);
+  // Why a group is lost: a worker's loss counts as a move, another death as a restart. What is not known is counted
+  // when it is, or when the gang is formed anew.
+  enum class Loss { kUnknown, kRank, kWorker };
   // Whether the others can go on without those that are gone; and that they will.
-  bool CanReform(const Tx& tx, const records::TrialRecord& trial, bool worker_lost) const;
-  void BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, bool worker_lost);
+  bool CanReform(const Tx& tx, const records::TrialRecord& trial, Loss loss) const;
+  void BeginReform(Tx& tx, records::TrialRecord* trial, int32_t rank, const std::string& why, Loss loss);
   // A gang that cannot be re-formed stops. False: nobody is there to checkpoint.
   static bool BeginParting(const Environment& env, const std::string& why, records::Gang* gang);
   static bool IsParting(const records::Gang& gang);

@@ -199,11 +199,10 @@ std::vector<TrialId> Scheduler::Reform(Tx& tx) {
       places.push_back(*place);
       taken.insert({place->worker_id, place->slot});
     }
-    if (is_placed) {
-      gangs_.Reform(tx, id, places);
-      formed.push_back(id);
-    } else {
+    if (!is_placed) {
       gangs_.GiveUpReform(tx, id);
+    } else if (gangs_.Reform(tx, id, places)) {
+      formed.push_back(id);
     }
     SyncTrial(tx, id);
   }

@@ -1,6 +1,7 @@
 #include "coordinator/core/trials.h"
 
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -110,6 +111,11 @@ void EndTrial(const Environment& env, v1::Experiment::State state, std::string r
   SetTrialState(state, std::move(reason), trial);
 }
 
+void EndClosedTrial(const Environment& env, records::TrialRecord* trial) {
+  DropCheckpointsToGoOnFrom(trial);
+  EndTrial(env, State_::STATE_COMPLETED, trial->closed_why(), trial);
+}
+
 bool Trials::Pauses(const Tx& tx, const records::TrialRecord& trial) {
   return tx.state().Find<records::ExperimentRecord>(trial.experiment_id())->wanted() ==
              records::ExperimentRecord::WANTED_PAUSE &&
@@ -168,7 +174,14 @@ void Trials::Advance(Tx& tx, const std::set<TrialId>& changed) {
   for (const TrialId& id : changed) {
     const auto* experiment = tx.state().Find<records::ExperimentRecord>(id.first);
     if (experiment == nullptr || HasEnded(experiment->state()) || !experiment->spec().has_searcher()) continue;
-    Tell(tx, &Open(tx, *experiment), id);
+    OpenSearch& open = Open(tx, *experiment);
+    Tell(tx, &open, id);
+    const auto* trial = tx.state().Find<records::TrialRecord>(id);
+    const bool has_model = trial != nullptr && HasModel(*trial);
+    if (has_model ? open.with_model.insert(id.second).second : open.with_model.erase(id.second) > 0) {
+      open.best_is_known = false;
+    }
+    if (!open.best_is_known) UpdateBest(tx, &open, id.first);
   }
 }
 
@@ -183,7 +196,14 @@ Trials::OpenSearch& Trials::Open(const Tx& tx, const records::ExperimentRecord& 
     open.search.Apply(FromRecord(fact->second));  // what followed was done in the transaction that stored it
     open.num_facts = fact->second.number();
   }
+  for (const records::TrialRecord* trial : tx.state().TrialsOf(experiment.id())) {
+    if (HasModel(*trial)) open.with_model.insert(trial->number());
+  }
   return open;
+}
+
+bool Trials::HasModel(const records::TrialRecord& trial) {
+  return trial.checkpoints_size() > 0 && trial.state() != State_::STATE_ERROR;
 }
 
 std::vector<SearchFact> Trials::NewFacts(const Tx& tx, const Search& search, const TrialId& id) const {
@@ -210,12 +230,21 @@ std::vector<SearchFact> Trials::NewFacts(const Tx& tx, const Search& search, con
 void Trials::Tell(Tx& tx, OpenSearch* open, const TrialId& id) {
   const std::vector<SearchFact> facts = NewFacts(tx, open->search, id);
   if (facts.empty()) return;
+  open->best_is_known = false;
   for (const SearchFact& fact : facts) {
     tx.Put(ToRecord(id.first, ++open->num_facts, fact));
     for (const SearchOperation& operation : open->search.Apply(fact)) CarryOut(tx, id.first, operation);
   }
-  const auto& found = *tx.state().Find<records::ExperimentRecord>(id.first);
-  const int32_t best = open->search.best_trial().value_or(0);
+}
+
+void Trials::UpdateBest(Tx& tx, OpenSearch* open, int64_t experiment_id) const {
+  const auto& found = *tx.state().Find<records::ExperimentRecord>(experiment_id);
+  const int32_t best = open->search
+                           .best_trial([open](int32_t trial) {
+                             return open->with_model.count(trial) > 0 || URSA_PLANTED_BUG(best_without_model);
+                           })
+                           .value_or(0);
+  open->best_is_known = true;
   if (best == found.best_trial()) return;
   records::ExperimentRecord experiment = found;
   experiment.set_best_trial(best);
@@ -246,14 +275,19 @@ void Trials::CarryOut(Tx& tx, int64_t experiment_id, const SearchOperation& oper
 }
 
 void Trials::CloseTrial(Tx& tx, const SearchOperation& close, records::TrialRecord trial) {
-  if (close.outcome == TrialOutcome::kStopped) DropCheckpointsToGoOnFrom(&trial);
-  if (!HasEnded(trial.state())) {
-    // One that has gone all the way ends by itself, with its last checkpoint.
-    const bool is_at_its_end = close.outcome == TrialOutcome::kCompleted && trial.until_epoch() == 0;
-    if (!is_at_its_end) {
-      EndClosed(env_, close, &trial);
-      Gangs::RequestEnd(env_, &trial);
-    }
+  const bool is_stopped = close.outcome == TrialOutcome::kStopped;
+  const bool has_ended = HasEnded(trial.state());
+  if (is_stopped) trial.set_closed_why(close.reason);
+  if (is_stopped && !has_ended && trial.has_gang() && !trial.gang().done()) {
+    Gangs::RequestMove(env_, close.reason, &trial);
+    return tx.Put(std::move(trial));
+  }
+  if (is_stopped) DropCheckpointsToGoOnFrom(&trial);
+  // One that has gone all the way ends by itself, with its last checkpoint.
+  const bool is_at_its_end = close.outcome == TrialOutcome::kCompleted && trial.until_epoch() == 0;
+  if (!has_ended && !is_at_its_end) {
+    EndClosed(env_, close, &trial);
+    Gangs::RequestEnd(env_, &trial);
   }
   tx.Put(std::move(trial));
 }
@@ -269,6 +303,17 @@ void Trials::Derive(Tx& tx, const std::set<int64_t>& experiment_ids) {
   }
 }
 
+std::string Trials::WithoutBest(const Tx& tx, const records::ExperimentRecord& experiment) {
+  if (const std::optional<int32_t> best = Open(tx, experiment).search.best_trial()) {
+    const TrialId id(experiment.id(), *best);
+    return absl::StrCat("no trial that did not fail has a checkpoint; the best was ", TaskName(id), ": ",
+                        tx.state().Find<records::TrialRecord>(id)->reason());
+  }
+  const auto& first = *tx.state().Find<records::TrialRecord>(TrialId(experiment.id(), kFirstTrial));
+  return absl::StrCat("none of ", tx.state().CountsOf(experiment.id()).total,
+                      " trials gave a result; the first: ", first.reason());
+}
+
 void Trials::DeriveOne(Tx& tx, const records::ExperimentRecord& found) {
   const int64_t experiment_id = found.id();
   const TrialCounts counts = tx.state().CountsOf(experiment_id);
@@ -280,7 +325,7 @@ void Trials::DeriveOne(Tx& tx, const records::ExperimentRecord& found) {
     state = is_search ? State_::STATE_COMPLETED : first.state();
     if (is_search && found.best_trial() == 0) {
       state = State_::STATE_ERROR;
-      reason = absl::StrCat("none of ", counts.total, " trials gave a result; the first: ", first.reason());
+      reason = WithoutBest(tx, found);
     }
   } else if (counts.gangs > 0) {
     state = State_::STATE_RUNNING;

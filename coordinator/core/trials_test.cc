@@ -49,18 +49,44 @@ class TrialsTest : public ::testing::Test {
 
   // Trains what is ordered as far as it is asked to. The loss of a trial depends on its number and epoch.
   void Train(const worker::v1::TaskAssignment& task, int32_t num_epochs) {
-    const int32_t until = task.train().until_epoch() > 0 ? task.train().until_epoch() : num_epochs;
+    int32_t until = task.train().until_epoch() > 0 ? task.train().until_epoch() : num_epochs;
     const auto trial = static_cast<double>(ParseTaskName(task.task_id())->second);
+    Outcome::Outcome outcome = until == num_epochs ? Outcome::OUTCOME_COMPLETED : Outcome::OUTCOME_REACHED;
     for (int32_t epoch = static_cast<int32_t>(task.train().resumed_from_step() / 10); epoch < until; ++epoch) {
       Validate(task, epoch, 1.0 / (epoch + 1) + 0.1 * trial);
-      // The search may have ended it meanwhile.
-      if (worker_.FindOrder(task.task_id()) == nullptr) break;
+      if (!worker_.FindOrder(task.task_id())->stop() || epoch + 1 == until) continue;
+      until = epoch + 1;
+      outcome = Outcome::OUTCOME_STOPPED;
     }
     harness_.Checkpoint(&worker_, task.task_id(), task.epoch(), until * 10, 1.0 / until + 0.1 * trial,
                         until == num_epochs);
-    harness_.Finish(&worker_, task.task_id(), task.epoch(), 0,
-                    until == num_epochs ? Outcome::OUTCOME_COMPLETED : Outcome::OUTCOME_REACHED);
+    End(task, outcome);
+  }
+
+  void End(const worker::v1::TaskAssignment& task, Outcome::Outcome outcome) {
+    harness_.Finish(&worker_, task.task_id(), task.epoch(), 0, outcome);
     harness_.Exit(&worker_, task.task_id(), task.epoch(), 0);
+  }
+
+  worker::v1::TaskAssignment OrderOf(const std::string& task) {
+    const worker::v1::TaskOrder* order = worker_.FindOrder(task);
+    EXPECT_NE(order, nullptr) << task;
+    return order == nullptr ? worker::v1::TaskAssignment() : order->assignment();
+  }
+
+  // Its recipe cannot be.
+  void Fail(const std::string& task) {
+    const worker::v1::TaskAssignment order = OrderOf(task);
+    harness_.Finish(&worker_, task, order.epoch(), 0, Outcome::OUTCOME_USER_ERROR, "cannot be");
+    harness_.Exit(&worker_, task, order.epoch(), 0);
+  }
+
+  absl::StatusOr<v1::ModelVersion> Register(const std::string& id) {
+    v1::RegisterModelVersionRequest request;
+    request.set_model("bears");
+    request.set_experiment(absl::StrCat("experiments/", id));
+    return harness_.Change<v1::ModelVersion>(
+        [&](Tx& tx, const Caller& caller) { return harness_.coordinator().registry().Register(tx, caller, request); });
   }
 
   // Trains what is ordered until nothing is, first one first; the coordinator dies before every `restart_every`-th.
@@ -144,6 +170,92 @@ TEST_F(TrialsTest, WhenAllFailSoDoesTheSearch) {
   const v1::Experiment shown = harness_.Get(id);
   EXPECT_EQ(shown.state(), State_::STATE_ERROR);
   EXPECT_NE(shown.reason().find("none of 3 trials"), std::string::npos) << shown.reason();
+}
+
+// Two or three trials, of which one is promoted at the first rung, after one epoch.
+std::string SmallAsha(int num_trials) {
+  return absl::StrCat("searcher { adaptive_asha { metric: 'valid_loss' max_trials: ", num_trials,
+                      " max_epochs: 2 divisor: 2 mode: 'aggressive' max_concurrent_trials: 2 } } "
+                      "hyperparameters { name: 'train.fine_tune.base_lr' log { low: 1e-4 high: 1e-1 } }");
+}
+
+TEST_F(TrialsTest, ATrialThatIsStoppedAtItsRungEndsWithItsCheckpoint) {
+  const std::string id = Start(SmallAsha(2));
+  const worker::v1::TaskAssignment second = OrderOf("t1.2");
+  Validate(OrderOf("t1.1"), 0, 0.2);
+  Validate(second, 0, 0.5);
+  // It is of no more use, but its checkpoint is still on its way.
+  ASSERT_NE(worker_.FindOrder("t1.2"), nullptr);
+  EXPECT_TRUE(worker_.FindOrder("t1.2")->stop());
+  Fail("t1.1");
+  EXPECT_EQ(harness_.Get(id).state(), State_::STATE_RUNNING) << "all is decided, but not all is safe";
+  harness_.Restart();
+  harness_.Connect(&worker_);
+  ASSERT_NE(worker_.FindOrder("t1.2"), nullptr);
+  EXPECT_TRUE(worker_.FindOrder("t1.2")->stop());
+  EXPECT_FALSE(harness_.Get(id).trials(1).best()) << "there is nothing to take of it yet";
+  harness_.Checkpoint(&worker_, "t1.2", second.epoch(), 10, 0.5);
+  EXPECT_TRUE(harness_.Get(id).trials(1).best());
+  End(second, Outcome::OUTCOME_REACHED);
+  const v1::Experiment shown = harness_.Get(id);
+  EXPECT_EQ(shown.state(), State_::STATE_COMPLETED);
+  EXPECT_EQ(shown.trials(1).state(), State_::STATE_COMPLETED);
+  EXPECT_NE(shown.trials(1).reason().find("not among the best 1/2 at epoch 1"), std::string::npos);
+  EXPECT_EQ(worker_.desired().orders_size(), 0);
+  EXPECT_TRUE(Register(id).ok());
+}
+
+TEST_F(TrialsTest, TheBestTrialIsOneOfThoseWithACheckpoint) {
+  const std::string id = Start(SmallAsha(3));
+  const worker::v1::TaskAssignment second = OrderOf("t1.2");
+  Train(OrderOf("t1.1"), 2);  // to the first rung
+  Validate(second, 0, 5);
+  EXPECT_TRUE(worker_.FindOrder("t1.2")->stop());
+  harness_.Exit(&worker_, "t1.2", second.epoch(), 0, 9);
+  EXPECT_TRUE(harness_.Get(id).trials(0).best());
+  Fail("t1.1");  // it had been promoted
+  const worker::v1::TaskAssignment third = OrderOf("t1.3");
+  Validate(third, 0, 7);
+  harness_.Checkpoint(&worker_, "t1.3", third.epoch(), 10, 7);
+  End(third, Outcome::OUTCOME_REACHED);
+  const v1::Experiment shown = harness_.Get(id);
+  EXPECT_EQ(shown.state(), State_::STATE_COMPLETED) << shown.reason();
+  EXPECT_EQ(shown.trials(0).state(), State_::STATE_ERROR);
+  EXPECT_EQ(shown.trials(1).state(), State_::STATE_COMPLETED) << "its search had stopped it: it is not started again";
+  EXPECT_TRUE(shown.trials(2).best());
+  EXPECT_TRUE(Register(id).ok());
+}
+
+TEST_F(TrialsTest, ASearchOfWhichNoCheckpointIsLeftEndsInAnErrorThatSaysSo) {
+  const std::string id = Start(SmallAsha(2));
+  const worker::v1::TaskAssignment second = OrderOf("t1.2");
+  Validate(OrderOf("t1.1"), 0, 0.2);
+  Validate(second, 0, 0.5);
+  Fail("t1.1");
+  harness_.Exit(&worker_, "t1.2", second.epoch(), 0, 9);
+  const v1::Experiment shown = harness_.Get(id);
+  EXPECT_EQ(shown.state(), State_::STATE_ERROR);
+  EXPECT_EQ(shown.reason(),
+            "no trial that did not fail has a checkpoint; the best was t1.2: not among the best 1/2 at epoch 1");
+}
+
+TEST_F(TrialsTest, ATrialThatTheMedianRuleStopsCheckpointsWhereItStands) {
+  const std::string id = Start(
+      "searcher { random { max_trials: 2 max_concurrent_trials: 2 median_stopping { min_epochs: 1 min_trials: 1 } } } "
+      "hyperparameters { name: 'train.fine_tune.base_lr' log { low: 1e-4 high: 1e-1 } }");
+  Train(OrderOf("t1.1"), 2);
+  const worker::v1::TaskAssignment second = OrderOf("t1.2");
+  Validate(second, 0, 5);
+  ASSERT_NE(worker_.FindOrder("t1.2"), nullptr);
+  EXPECT_TRUE(worker_.FindOrder("t1.2")->stop());
+  harness_.Checkpoint(&worker_, "t1.2", second.epoch(), 12, 5);
+  End(second, Outcome::OUTCOME_STOPPED);
+  const v1::Experiment shown = harness_.Get(id);
+  EXPECT_EQ(shown.state(), State_::STATE_COMPLETED);
+  EXPECT_TRUE(shown.trials(0).best());
+  EXPECT_EQ(shown.trials(1).state(), State_::STATE_COMPLETED);
+  EXPECT_NE(shown.trials(1).reason().find("is worse than"), std::string::npos) << shown.trials(1).reason();
+  EXPECT_EQ(shown.checkpoints(shown.checkpoints_size() - 1).step(), 12);
 }
 
 TEST_F(TrialsTest, PausedASearchStartsNothingNew) {

@@ -160,13 +160,13 @@ std::vector<SearchOperation> Search::Apply(const SearchFact& fact) {
   return operations;
 }
 
-std::optional<int32_t> Search::best_trial() const {
+std::optional<int32_t> Search::best_trial(const std::function<bool(int32_t)>& may_be) const {
   std::optional<int32_t> best;
   double best_key = kWorst;
   for (size_t i = 0; i < trials_.size(); ++i) {
     const SearchTrial& trial = trials_[i];
     if (trial.state == SearchTrial::State::kClosed && trial.outcome == TrialOutcome::kFailed) continue;
-    if (Key(trial.best_value) >= best_key) continue;
+    if (Key(trial.best_value) >= best_key || !may_be(static_cast<int32_t>(i) + 1)) continue;
     best = static_cast<int32_t>(i) + 1;
     best_key = Key(trial.best_value);
   }

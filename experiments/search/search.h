@@ -3,6 +3,7 @@
 #define URSA_EXPERIMENTS_SEARCH_SEARCH_H_
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -42,7 +43,8 @@ struct SearchOperation {
     kCreateTrial,   // trial `trial` exists, with these hyperparameters: TrialRecipes makes its recipe
     kTrainTrial,    // train it until it has done `until_epochs` epochs, from its last checkpoint if there is one, and
                     // keep a checkpoint of just then: it may have to go on from it
-    kCloseTrial,    // it trains no more; its slots and the checkpoints to go on from can be given back
+    kCloseTrial,    // it trains no more; once a checkpoint of what it has is safe, its slots and the checkpoints to go
+                    // on from can be given back
     kFinishSearch,  // all trials are closed; best_trial() is the result
   };
   Kind kind = Kind::kFinishSearch;
@@ -133,7 +135,11 @@ class Search {
   bool finished() const { return finished_; }
 
   // The trial with the best value of all validations, of those that did not fail; nothing before there is a finite one.
-  std::optional<int32_t> best_trial() const;
+  std::optional<int32_t> best_trial() const {
+    return best_trial([](int32_t) { return true; });
+  }
+  // The same, of those that `may_be` allows.
+  std::optional<int32_t> best_trial(const std::function<bool(int32_t)>& may_be) const;
 
  private:
   struct BracketState {

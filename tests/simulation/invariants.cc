@@ -148,6 +148,9 @@ void Invariants::OnExperiment(int64_t id, Experiment experiment) {
     Fail(absl::StrCat("e", id, ": had ended as ", v1::Experiment::State_Name(known.state), ", is now ",
                       v1::Experiment::State_Name(experiment.state)));
   }
+  if (experiment.is_search && experiment.state == v1::Experiment::STATE_COMPLETED) {
+    touched_.best_trials.emplace_back(id, experiment.best_trial);
+  }
   known = std::move(experiment);
 }
 
@@ -233,9 +236,7 @@ void Invariants::CheckNewGang(const std::string& name, const JobKey& key, const 
 }
 
 void Invariants::CheckCheckpoints(const std::string& name, const JobKey& key, const Job& before, const Job& job) {
-  // A search that closes a trial keeps the best checkpoint alone: nobody will go on from the latest.
-  const bool is_closed = experiments_[key.first].is_search && job.has_ended();
-  if (job.latest_step() < before.latest_step() && !is_closed) {
+  if (job.latest_step() < before.latest_step() && !job.keeps_best_only) {
     Fail(absl::StrCat(name, ": its latest checkpoint went back from step ", before.latest_step(), " to ",
                       job.latest_step()));
   }
@@ -346,6 +347,12 @@ void Invariants::FinishBatch() {
     if (workers_[gone.worker_id].lost || !runs_ || !runs_(gone.key, gone.epoch, gone.rank, gone.worker_id)) continue;
     Fail(absl::StrCat(ToString(gone.key), " rank ", gone.rank, " epoch ", gone.epoch, ": counts as gone, but runs on w",
                       gone.worker_id));
+  }
+  for (const JobKey& key : touched_.best_trials) {
+    const Job& job = jobs_[key];
+    if (job.state != v1::Experiment::STATE_COMPLETED || job.checkpoints.empty()) {
+      Fail(absl::StrCat(ToString(key), ": is the best of a complete search, and has no model to take"));
+    }
   }
   if (touched_.audit && audit_head_ != std::make_pair(audit_sequence_, audit_hash_)) {
     Fail(absl::StrCat("audit: the head is at ", audit_head_.first, ", the last row is ", audit_sequence_));

@@ -99,6 +99,7 @@ class Invariants {
     std::vector<std::string> deleted_blobs;
     std::vector<int64_t> lost_workers;
     std::vector<GoneRank> gone_ranks;
+    std::vector<JobKey> best_trials;  // of searches that are complete
     bool audit = false;
   };
 

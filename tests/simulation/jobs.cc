@@ -43,6 +43,7 @@ Reading ReadTrial(std::string_view bytes) {
   job.state = record.state();
   job.reason = record.reason();
   job.waits_for_search = record.waits_for_search();
+  job.keeps_best_only = job.has_ended() && !record.closed_why().empty();
   job.epoch = record.epoch();
   job.restarts = record.restarts();
   job.slots = record.demand().slots();
@@ -64,6 +65,7 @@ Reading ReadExperiment(std::string_view bytes) {
   experiment.is_pause_wanted = record.wanted() == records::ExperimentRecord::WANTED_PAUSE;
   experiment.is_search = record.spec().has_searcher();
   experiment.max_restarts = record.spec().max_restarts();
+  experiment.best_trial = record.best_trial();
   Reading reading;
   reading.experiment.emplace(record.id(), std::move(experiment));
   return reading;

@@ -48,6 +48,7 @@ struct Experiment {
   bool is_pause_wanted = false;
   bool is_search = false;
   int32_t max_restarts = 0;
+  int64_t best_trial = 0;  // of a search; 0: none
 };
 
 // A trial.
@@ -55,6 +56,7 @@ struct Job {
   v1::Experiment::State state = v1::Experiment::STATE_UNSPECIFIED;
   std::string reason;
   bool waits_for_search = false;
+  bool keeps_best_only = false;  // its search has closed it: nobody will go on from its latest checkpoint
   int64_t epoch = 0;
   int32_t restarts = 0;
   int64_t slots = 0;                    // that it needs

@@ -68,6 +68,7 @@ const std::vector<PlantedBug>& AllPlantedBugs() {
       {"any_rank_completes", "any rank's word completes a training"},
       {"forget_restarts", "restarts are not counted"},
       {"ignore_pause", "a paused trial is queued"},
+      {"best_without_model", "the best trial of a search may have no checkpoint"},
       {"keep_lost_ranks", "the ranks of a lost worker stay"},
       {"wait_for_the_unseen", "a rank whose order its agent never saw is waited for"},
       {"keep_lost_aux_tasks", "the auxiliary task of a lost worker stays"},

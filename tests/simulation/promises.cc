@@ -99,7 +99,7 @@ void Promises::CheckEffect(const Effect& effect) {
     invariants_.Fail(absl::StrCat(subject, "its end is acknowledged, but not durable"));
   }
   if (rank.gone) return;
-  if (effect.kind == TaskEvent::kCheckpoint && job->latest_step() < effect.step) {
+  if (effect.kind == TaskEvent::kCheckpoint && job->latest_step() < effect.step && !job->keeps_best_only) {
     invariants_.Fail(
         absl::StrCat(subject, "its checkpoint at step ", effect.step, " is acknowledged, but not durable"));
   }

@@ -49,6 +49,8 @@ class SimCoordinator : public CoordinatorEnd {
   void Pause(absl::Duration time);
   // Until then its disk needs up to `sync_most` for a sync.
   void SlowDisk(absl::Duration time, absl::Duration sync_most);
+  // What was planned for it and has not happened is called off; a pause or a downtime under way ends by itself.
+  void Heal() { dies_at_sending_ = 0; }
   // The clock of its machine jumps when the process starts the next time.
   void JumpClockAtStart(absl::Duration jump) { clock_jump_ = jump; }
 

@@ -157,6 +157,7 @@ class Simulation {
     faults_.Stop();
     network_.Heal();
     disk_.Heal();
+    coordinator_.Heal();
     fabric_.Heal();
     for (auto& agent : agents_) agent->Heal();
     healed_at_ = world_.now();

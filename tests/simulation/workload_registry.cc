@@ -25,8 +25,6 @@ void Workload::Register(const std::string& experiment) {
       },
       [this, experiment](const absl::StatusOr<v1::ModelVersion>& version) {
         if (version.ok()) return Evaluate(version->name());
-        // Open, see README.md: the best trial of a search may have been stopped before its checkpoint was safe.
-        if (absl::IsNotFound(version.status())) return Close();
         cluster_.invariants->Fail(absl::StrCat(experiment, ": ", version.status().ToString()));
       });
 }
