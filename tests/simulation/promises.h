@@ -69,7 +69,8 @@ class Promises {
   };
   struct Agent {
     int64_t incarnation = 0;
-    int64_t stream_id = 0;  // the one that was welcomed last
+    int64_t stream_id = 0;        // the one that was welcomed last
+    int64_t hello_stream_id = 0;  // the one that said hello last
     int64_t worker_id = 0;
     absl::Time last_heard = absl::InfinitePast();
     absl::Time heard_before_gap = absl::InfinitePast();  // the last one of half a lease
