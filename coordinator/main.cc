@@ -7,13 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -51,6 +54,7 @@ constexpr size_t kTokenBytes = 32;
 constexpr int kExecutorThreads = 2;
 constexpr int kBlobThreads = 4;
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+constexpr absl::Duration kFreeBytesAge = absl::Milliseconds(100);
 constexpr absl::Duration kStallLimitMin = absl::Seconds(5);  // heartbeats are half a second old, positions as much
 constexpr absl::Duration kUploadSweepInterval = absl::Hours(1);
 
@@ -194,6 +198,32 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> StartServer(const Flags& flags, Coor
 }
 
 // The store and what stands on it.
+// Of the disk below a folder. Asked at each submit, so the system is asked ten times a second at most. Thread-safe.
+class DiskSpace {
+ public:
+  explicit DiskSpace(std::string folder) : folder_(std::move(folder)) {}
+
+  // INT64_MAX: not known.
+  int64_t FreeBytes() {
+    absl::MutexLock lock(&mu_);
+    const absl::Time now = Clock::Real()->Now();
+    if (now < asked_at_ || now - asked_at_ >= kFreeBytesAge) {
+      asked_at_ = now;
+      struct statvfs stats;
+      free_bytes_ = statvfs(folder_.c_str(), &stats) == 0
+                        ? static_cast<int64_t>(stats.f_bavail) * static_cast<int64_t>(stats.f_frsize)
+                        : INT64_MAX;
+    }
+    return free_bytes_;
+  }
+
+ private:
+  const std::string folder_;
+  absl::Mutex mu_;
+  absl::Time asked_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  int64_t free_bytes_ ABSL_GUARDED_BY(mu_) = INT64_MAX;
+};
+
 struct Stores {
   std::unique_ptr<KvStore> store;
   std::unique_ptr<RecordStore> records;
@@ -267,11 +297,7 @@ absl::Status Run(const Flags& flags, const sigset_t& end_signals) {
   env.options.log_retention = flags.log_retention;
   env.options.elastic_pools = flags.elastic_pools;
   env.options.stall_limit = flags.stall_limit;
-  env.options.free_disk_bytes = [dir = flags.dir]() -> int64_t {
-    struct statvfs stats;
-    if (statvfs(dir.c_str(), &stats) != 0) return INT64_MAX;
-    return static_cast<int64_t>(stats.f_bavail) * static_cast<int64_t>(stats.f_frsize);
-  };
+  env.options.free_disk_bytes = [disk = std::make_shared<DiskSpace>(flags.dir)] { return disk->FreeBytes(); };
   Coordinator coordinator(std::move(env));
   // Work under way refers to the coordinator: it ends first, the executor's (which commits), then commit's effects.
   struct Stopper {

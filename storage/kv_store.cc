@@ -23,7 +23,6 @@ void WriteBatch::Append(WriteBatch other) {
     operations_ = std::move(other.operations_);
     return;
   }
-  operations_.reserve(operations_.size() + other.operations_.size());
   for (Operation& operation : other.operations_) operations_.push_back(std::move(operation));
 }
 

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "storage/failpoints.h"
+#include "storage/rocks_insert_hint.h"
 #include "storage/rocks_log_order.h"
 
 namespace ursa {
@@ -326,6 +327,7 @@ rocksdb::Options MakeRocksOptions(const RocksKvStore::Options& options, rocksdb:
   rocks.bottommost_compression = rocksdb::kZSTD;
   rocks.write_buffer_size = options.write_buffer_bytes;
   rocks.max_write_buffer_number = 3;
+  rocks.memtable_insert_with_hint_prefix_extractor = NewInsertHintGroups();
   rocks.max_background_jobs = options.num_background_threads;
   rocks.max_open_files = options.max_open_files;
   rocks.level_compaction_dynamic_level_bytes = true;

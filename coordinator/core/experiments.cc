@@ -98,7 +98,7 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
                  << " dataset=" << context.dataset << " trials=" << record.num_trials() << " actor=" << caller.actor;
   mutation.Put(std::move(record));
   tx.Apply(std::move(mutation));
-  return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+  return Summary(tx, *tx.state().Find<records::ExperimentRecord>(id));
 }
 
 namespace {
@@ -124,43 +124,63 @@ void AddEpochs(const Tx& tx, const TrialId& id, v1::Experiment* experiment) {
   }
 }
 
-// Adds the trial, and what it adds to its experiment's sums.
-void AddTrial(const Tx& tx, const records::TrialRecord& record, v1::Experiment* experiment) {
-  const TrialId id(record.experiment_id(), record.number());
+// How far a trial is.
+struct TrialPosition {
+  int64_t step = 0;
+  int32_t num_epochs = 0;  // done
+};
+
+TrialPosition PositionOf(const records::TrialRecord& record, const records::ProgressRecord* progress) {
+  TrialPosition position;
+  if (progress != nullptr) position = {progress->step(), progress->epoch()};
+  // A short trial's last checkpoint may come before its next progress.
+  for (const records::CheckpointRecord& kept : record.checkpoints()) {
+    position.step = std::max(position.step, kept.step());
+    position.num_epochs = std::max(position.num_epochs, kept.epoch());
+  }
+  return position;
+}
+
+const records::ProgressRecord* ProgressOf(const Tx& tx, const records::TrialRecord& record) {
+  return tx.state().Find<records::ProgressRecord>(PerTrialKey{{record.experiment_id(), record.number()}});
+}
+
+// Adds what a trial adds to its experiment's sums.
+void AddSums(const Tx& tx, const records::TrialRecord& record, v1::Experiment* experiment) {
+  const records::ProgressRecord* const progress = ProgressOf(tx, record);
+  const TrialPosition position = PositionOf(record, progress);
+  if (progress != nullptr) {
+    experiment->set_data_wait_percent(std::max(experiment->data_wait_percent(), progress->data_wait_percent()));
+  }
+  experiment->set_step(experiment->step() + position.step);
+  experiment->set_num_steps(experiment->num_steps() + record.num_steps());
+  experiment->set_epoch(std::max(experiment->epoch(), position.num_epochs));
+  experiment->set_restarts(experiment->restarts() + record.restarts());
+  experiment->set_moves(experiment->moves() + record.moves());
+  experiment->set_resumed_from_step(std::max(experiment->resumed_from_step(), record.resumed_from_step()));
+}
+
+void AddTrial(const Tx& tx, const records::TrialRecord& record, bool is_best, v1::Experiment* experiment) {
+  const TrialPosition position = PositionOf(record, ProgressOf(tx, record));
   v1::Trial* trial = experiment->add_trials();
-  trial->set_id(TaskName(id));
+  trial->set_id(TaskName({record.experiment_id(), record.number()}));
   trial->set_state(record.state());
   trial->set_reason(record.reason());
+  trial->set_step(position.step);
+  trial->set_epochs(position.num_epochs);
   trial->set_num_steps(record.num_steps());
   trial->set_restarts(record.restarts());
   trial->set_moves(record.moves());
+  trial->set_best(is_best);
   *trial->mutable_metrics() = record.metrics();
   for (const records::HyperparameterValue& value : record.hyperparameters()) {
     (*trial->mutable_hyperparameters())[value.name()] = value.value();
   }
-  if (const auto* progress = tx.state().Find<records::ProgressRecord>(PerTrialKey{id})) {
-    trial->set_step(progress->step());
-    trial->set_epochs(progress->epoch());
-    experiment->set_data_wait_percent(std::max(experiment->data_wait_percent(), progress->data_wait_percent()));
-  }
-  // A short trial's last checkpoint may come before its next progress.
-  for (const records::CheckpointRecord& kept : record.checkpoints()) {
-    trial->set_step(std::max(trial->step(), kept.step()));
-    trial->set_epochs(std::max(trial->epochs(), kept.epoch()));
-  }
-  experiment->set_step(experiment->step() + trial->step());
-  experiment->set_num_steps(experiment->num_steps() + trial->num_steps());
-  experiment->set_epoch(std::max(experiment->epoch(), trial->epochs()));
-  experiment->set_restarts(experiment->restarts() + trial->restarts());
-  experiment->set_moves(experiment->moves() + trial->moves());
-  experiment->set_resumed_from_step(std::max(experiment->resumed_from_step(), record.resumed_from_step()));
-  AddCheckpoints(record, experiment);
-  AddEpochs(tx, id, experiment);
 }
 
 }  // namespace
 
-v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecord& record) {
+v1::Experiment Experiments::Summary(const Tx& tx, const records::ExperimentRecord& record) {
   v1::Experiment experiment;
   const int64_t id = record.id();
   experiment.set_name(IdName("experiments", 'e', id));
@@ -177,12 +197,10 @@ v1::Experiment Experiments::ToProto(const Tx& tx, const records::ExperimentRecor
   if (record.has_start_time()) *experiment.mutable_start_time() = record.start_time();
   if (record.has_end_time()) *experiment.mutable_end_time() = record.end_time();
   experiment.set_creator(record.creator());
-  for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) AddTrial(tx, *trial, &experiment);
-  const auto best = static_cast<int>(std::max<int64_t>(1, record.best_trial()) - 1);
-  if (best < experiment.trials_size()) {
-    *experiment.mutable_metrics() = experiment.trials(best).metrics();
-    experiment.mutable_trials(best)->set_best(record.best_trial() > 0);
-  }
+  for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) AddSums(tx, *trial, &experiment);
+  const auto* const best =
+      tx.state().Find<records::TrialRecord>(TrialId(id, std::max<int64_t>(1, record.best_trial())));
+  if (best != nullptr) *experiment.mutable_metrics() = best->metrics();
   if (record.spec().has_searcher() && !HasEnded(record.state())) {
     const TrialCounts counts = tx.state().CountsOf(id);
     experiment.set_reason(absl::StrCat(counts.total - counts.open, " of ", NumTrials(record.spec()),
@@ -225,7 +243,13 @@ absl::StatusOr<records::ExperimentRecord> Experiments::FindRecord(const Tx& tx, 
 
 absl::StatusOr<v1::Experiment> Experiments::Get(const Tx& tx, const std::string& name) const {
   URSA_ASSIGN_OR_RETURN(const int64_t id, Find(tx, name));
-  v1::Experiment experiment = ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+  const records::ExperimentRecord& record = *tx.state().Find<records::ExperimentRecord>(id);
+  v1::Experiment experiment = Summary(tx, record);
+  for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) {
+    AddTrial(tx, *trial, trial->number() == record.best_trial(), &experiment);
+    AddCheckpoints(*trial, &experiment);
+    AddEpochs(tx, {id, trial->number()}, &experiment);
+  }
   for (const records::TrialRecord* trial : tx.state().TrialsOf(id)) {
     if (HasEnded(trial->state())) continue;
     if (experiment.state() == v1::Experiment::STATE_QUEUED) {
@@ -255,10 +279,7 @@ absl::StatusOr<v1::ListExperimentsResponse> Experiments::List(const Tx& tx,
     }
     --it;
     v1::Experiment* experiment = response.add_experiments();
-    *experiment = ToProto(tx, it->second);
-    experiment->clear_trials();
-    experiment->clear_epochs();
-    experiment->clear_checkpoints();
+    *experiment = Summary(tx, it->second);
     num_bytes += static_cast<int64_t>(experiment->ByteSizeLong());
   }
   return response;
@@ -279,7 +300,7 @@ v1::Experiment Experiments::Change(Tx& tx, const Caller& caller, const std::stri
   mutation.Put(std::move(record));
   tx.Apply(std::move(mutation));
   trials_.Derive(tx, {id});
-  return ToProto(tx, *tx.state().Find<records::ExperimentRecord>(id));
+  return Summary(tx, *tx.state().Find<records::ExperimentRecord>(id));
 }
 
 absl::StatusOr<v1::Experiment> Experiments::Cancel(Tx& tx, const Caller& caller, const std::string& name) const {

@@ -22,6 +22,7 @@ class Experiments {
   Experiments(const Environment* env, Scheduler* scheduler, const HangDoctor* doctor, Trials* trials)
       : env_(*env), scheduler_(*scheduler), doctor_(*doctor), trials_(*trials) {}
 
+  // Get alone gives trials, epochs and checkpoints.
   absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
   absl::StatusOr<v1::Experiment> Get(const Tx& tx, const std::string& name) const;
   absl::StatusOr<v1::ListExperimentsResponse> List(const Tx& tx, const v1::ListExperimentsRequest& request) const;
@@ -30,8 +31,6 @@ class Experiments {
   absl::StatusOr<v1::Experiment> Resume(Tx& tx, const Caller& caller, const std::string& name) const;
   absl::StatusOr<v1::Experiment> Update(Tx& tx, const Caller& caller, const v1::UpdateExperimentRequest& request) const;
   absl::StatusOr<v1::ExplainExperimentResponse> Explain(const Tx& tx, const std::string& name) const;
-
-  static v1::Experiment ToProto(const Tx& tx, const records::ExperimentRecord& record);
 
   // The number of an experiment that exists. Errors: NOT_FOUND, INVALID_ARGUMENT.
   static absl::StatusOr<int64_t> Find(const Tx& tx, const std::string& name);
@@ -45,6 +44,8 @@ class Experiments {
                                                            const v1::ListMetricPointsRequest& request) const;
 
  private:
+  // Without trials, epochs and checkpoints.
+  static v1::Experiment Summary(const Tx& tx, const records::ExperimentRecord& record);
   absl::StatusOr<v1::ListMetricPointsResponse> ReadCharts(const TrialId& trial,
                                                           const v1::ListMetricPointsRequest& request) const;
   // Why the trial waits, where it runs, or what its record says.

@@ -60,14 +60,12 @@ void Mutate(const Environment& env, const RequestKey& key, Done<Response> done, 
     }
     return decided;
   }();
-  tx.AfterDurable([done = std::move(done), response = std::move(response)] { done(response); });
+  tx.AfterDurable([done = std::move(done), response = std::move(response)]() mutable { done(std::move(response)); });
 }
 
 template <typename Request>
 RequestKey MakeRequestKey(const Caller& caller, std::string_view method, const Request& request) {
-  Request bare = request;
-  bare.clear_request_id();
-  return RequestKey{caller, std::string(method), request.request_id(), RequestHash(bare.SerializeAsString())};
+  return RequestKey{caller, std::string(method), request.request_id(), RequestHash(request.SerializeAsString())};
 }
 
 }  // namespace ursa

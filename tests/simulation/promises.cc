@@ -25,7 +25,8 @@ void Promises::OnHeard(const StreamName& stream, const ConnectRequest& message) 
     agent.incarnation = stream.agent_incarnation;
   }
   if (stream.agent_incarnation != agent.incarnation) return;
-  // A Hello that is taken replaces the stream before, though its welcome leaves later: what comes by the old one is not heard.
+  // A Hello that is taken replaces the stream before, though its welcome leaves later: what comes by the old one is not
+  // heard.
   if (message.has_hello()) agent.hello_stream_id = stream.stream_id;
   if (stream.stream_id == agent.stream_id && stream.stream_id == agent.hello_stream_id) Hear(&agent);
   if (!message.has_events()) return;
