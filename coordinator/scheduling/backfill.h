@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "coordinator/scheduling/waiting_queue.h"
+#include "coordinator/scheduling/size_counts.h"
 
 namespace ursa {
 

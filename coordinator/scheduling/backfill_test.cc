@@ -12,7 +12,7 @@ namespace {
 
 SizeCounts Counts(const std::vector<int32_t>& sizes) {
   SizeCounts counts;
-  for (const int32_t size : sizes) AddSize(&counts, size, 1);
+  for (const int32_t size : sizes) counts.Add(size, 1);
   return counts;
 }
 

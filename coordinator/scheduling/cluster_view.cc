@@ -63,21 +63,22 @@ void ClusterView::RemoveWorker(int64_t worker_id) {
 }
 
 void ClusterView::PutWaiting(const WaitingGang& gang) {
-  Remove(gang.id);
   const int32_t pool = PoolIndex(gang.spec.pool);
-  gangs_[gang.id] = {pool, Touch(pool).AddWaiting(gang), false};
+  const auto [it, is_new] = gangs_.try_emplace(gang.id);
+  if (!is_new) TakeOut(it->second);
+  it->second = {pool, Touch(pool).AddWaiting(gang), false};
 }
 
 void ClusterView::PutRunning(const RunningGang& gang) {
   const int32_t pool = PoolIndex(gang.spec.pool);
-  const auto it = gangs_.find(gang.id);
-  if (it != gangs_.end() && it->second.is_running && it->second.pool == pool &&
+  const auto [it, is_new] = gangs_.try_emplace(gang.id);
+  if (!is_new && it->second.is_running && it->second.pool == pool &&
       pools_[static_cast<size_t>(pool)].running(it->second.handle).places == gang.places) {
     Touch(pool).UpdateRunning(it->second.handle, gang);
     return;
   }
-  Remove(gang.id);
-  gangs_[gang.id] = {pool, Touch(pool).AddRunning(gang, now_), true};
+  if (!is_new) TakeOut(it->second);
+  it->second = {pool, Touch(pool).AddRunning(gang, now_), true};
   ApplyForeignWorkers(gang.places, pool);
 }
 
@@ -86,6 +87,10 @@ void ClusterView::Remove(const GangId& id) {
   if (it == gangs_.end()) return;
   const Gang gang = it->second;
   gangs_.erase(it);
+  TakeOut(gang);
+}
+
+void ClusterView::TakeOut(const Gang& gang) {
   Pool& pool = Touch(gang.pool);
   if (!gang.is_running) {
     pool.RemoveWaiting(gang.handle);

@@ -96,6 +96,8 @@ class ClusterView {
   int32_t PoolIndex(const PoolKey& key);
   // The pool, which will be looked at by the next Schedule.
   Pool& Touch(int32_t index);
+  // Out of its pool.
+  void TakeOut(const Gang& gang);
   // Tells its pool of the worker: it is usable there when no gang of another pool holds slots on it.
   void ApplyWorker(const Worker& worker);
   // The same for those of `places` that are of another pool.

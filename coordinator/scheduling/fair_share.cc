@@ -19,26 +19,37 @@ DecayedUse ChargeAtRate(const DecayedUse& use, int64_t num_slots, absl::Time now
   return {use.slot_seconds * decay + static_cast<double>(num_slots) * (1 - decay) / rate, now};
 }
 
-void Insert(Order* order, int64_t score, int32_t index) {
-  const std::pair<int64_t, int32_t> item(score, index);
-  order->insert(std::lower_bound(order->begin(), order->end(), item), item);
-}
-
-void Erase(Order* order, int64_t score, int32_t index) {
-  order->erase(std::lower_bound(order->begin(), order->end(), std::make_pair(score, index)));
+// `entries` are the users or workspaces of which the order is: each knows where it stands, so none is searched for.
+template <typename Entry>
+void PutAt(Order* order, size_t place, const Order::value_type& item, std::vector<Entry>* entries) {
+  (*order)[place] = item;
+  (*entries)[static_cast<size_t>(item.second)].order_index = place;
 }
 
 // Scores change by little: the item moves past a few others.
-void Move(Order* order, int64_t old_score, int64_t score, int32_t index) {
-  const auto from = std::lower_bound(order->begin(), order->end(), std::make_pair(old_score, index));
-  const auto to = std::lower_bound(order->begin(), order->end(), std::make_pair(score, index));
-  if (from < to) {
-    std::move(from + 1, to, from);
-    *(to - 1) = {score, index};
-  } else {
-    std::move_backward(to, from, from + 1);
-    *to = {score, index};
+template <typename Entry>
+void Move(Order* order, int64_t score, int32_t index, std::vector<Entry>* entries) {
+  const Order::value_type item(score, index);
+  size_t place = (*entries)[static_cast<size_t>(index)].order_index;
+  for (; place + 1 < order->size() && (*order)[place + 1] < item; ++place) {
+    PutAt(order, place, (*order)[place + 1], entries);
   }
+  for (; place > 0 && item < (*order)[place - 1]; --place) PutAt(order, place, (*order)[place - 1], entries);
+  PutAt(order, place, item, entries);
+}
+
+template <typename Entry>
+void Insert(Order* order, int64_t score, int32_t index, std::vector<Entry>* entries) {
+  order->emplace_back(score, index);
+  (*entries)[static_cast<size_t>(index)].order_index = order->size() - 1;
+  Move(order, score, index, entries);
+}
+
+template <typename Entry>
+void Erase(Order* order, int32_t index, std::vector<Entry>* entries) {
+  size_t place = (*entries)[static_cast<size_t>(index)].order_index;
+  for (; place + 1 < order->size(); ++place) PutAt(order, place, (*order)[place + 1], entries);
+  order->pop_back();
 }
 
 }  // namespace
@@ -76,15 +87,12 @@ void FairShares::Update(int32_t index, int64_t num_held, int64_t average_micros)
   User& user = users_[static_cast<size_t>(index)];
   Workspace& workspace = workspaces_[static_cast<size_t>(user.workspace)];
   const int64_t old_score = user.score();
-  const int64_t old_workspace_score = workspace.score;
   workspace.num_held += num_held - user.num_held;
   user.num_held = num_held;
   user.average_micros = average_micros;
   workspace.score += user.score() - old_score;
-  if (user.num_waiting > 0) {
-    Move(&user_orders_[static_cast<size_t>(user.workspace)], old_score, user.score(), index);
-  }
-  if (workspace.num_waiting > 0) Move(&order_, old_workspace_score, workspace.score, user.workspace);
+  if (user.num_waiting > 0) Move(&user_orders_[static_cast<size_t>(user.workspace)], user.score(), index, &users_);
+  if (workspace.num_waiting > 0) Move(&order_, workspace.score, user.workspace, &workspaces_);
 }
 
 void FairShares::MarkChanged(int32_t index) {
@@ -124,11 +132,11 @@ void FairShares::AddWaiting(int32_t index, int32_t num_gangs) {
   Workspace& workspace = workspaces_[static_cast<size_t>(user.workspace)];
   Order* order = &user_orders_[static_cast<size_t>(user.workspace)];
   if (is_waiting) {
-    Insert(order, user.score(), index);
-    if (++workspace.num_waiting == 1) Insert(&order_, workspace.score, user.workspace);
+    Insert(order, user.score(), index, &users_);
+    if (++workspace.num_waiting == 1) Insert(&order_, workspace.score, user.workspace, &workspaces_);
   } else {
-    Erase(order, user.score(), index);
-    if (--workspace.num_waiting == 0) Erase(&order_, workspace.score, user.workspace);
+    Erase(order, index, &users_);
+    if (--workspace.num_waiting == 0) Erase(&order_, user.workspace, &workspaces_);
   }
 }
 

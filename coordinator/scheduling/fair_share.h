@@ -2,6 +2,7 @@
 #ifndef URSA_COORDINATOR_SCHEDULING_FAIR_SHARE_H_
 #define URSA_COORDINATOR_SCHEDULING_FAIR_SHARE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -52,6 +53,7 @@ class FairShares {
     DecayedUse use;
     int64_t average_micros = 0;  // of AverageSlots as of the order's time
     int32_t num_waiting = 0;     // gangs
+    size_t order_index = 0;      // of what waits: where it stands in its workspace's order
     bool changed = false;        // its use has, since TakeChanged
     int64_t score() const { return average_micros + SlotsScore(num_held); }
   };
@@ -60,6 +62,7 @@ class FairShares {
     int64_t num_held = 0;
     int64_t score = 0;
     int32_t num_waiting = 0;  // users that have gangs waiting
+    size_t order_index = 0;
   };
   // Score and index, ascending.
   using Order = std::vector<std::pair<int64_t, int32_t>>;

@@ -13,10 +13,9 @@ namespace {
 constexpr int64_t kRemovedMin = 64;        // removed workers that are not worth an effort
 constexpr int64_t kUnusedClassesMax = 32;  // that are kept, as the next gang may ask for them again
 
-SlotsByLevel Sum(const SlotsByLevel& by_own_level) {
-  SlotsByLevel sum = by_own_level;
-  for (size_t level = kNumSimdLevels - 1; level > 0; --level) sum[level - 1] += sum[level];
-  return sum;
+// Slots of workers of just these levels become slots of workers of these levels or above.
+void AddUp(SlotsByLevel* slots) {
+  for (size_t level = kNumSimdLevels - 1; level > 0; --level) (*slots)[level - 1] += (*slots)[level];
 }
 
 }  // namespace
@@ -45,11 +44,9 @@ void FreeSlots::Reorder() {
   std::sort(workers.begin(), workers.end(), [](const Worker& a, const Worker& b) { return a.id < b.id; });
   workers_ = std::move(workers);
   ordinals_.clear();
-  for (LabelClass& label_class : classes_) {
-    label_class.buckets = {};
-    label_class.num_free = {};
-    label_class.capacity = {};
-  }
+  for (LabelClass& label_class : classes_) label_class.buckets = {};
+  num_free_.assign(classes_.size(), {});
+  capacity_.assign(classes_.size(), {});
   num_usable_workers_ = 0;
   num_withheld_ = 0;
   num_removed_ = 0;
@@ -66,22 +63,30 @@ bool FreeSlots::IsOf(const Worker& worker, int32_t label_class, int32_t simd_lev
          std::find(worker.classes.begin(), worker.classes.end(), label_class) != worker.classes.end();
 }
 
+void FreeSlots::Buckets::Insert(int32_t num_free, int32_t ordinal) {
+  const auto bucket = static_cast<size_t>(num_free);
+  if (bucket >= by_num_free.size()) by_num_free.resize(bucket + 1);
+  by_num_free[bucket].Insert(ordinal);
+  not_empty.Insert(num_free);
+}
+
+void FreeSlots::Buckets::Erase(int32_t num_free, int32_t ordinal) {
+  IndexSet& bucket = by_num_free[static_cast<size_t>(num_free)];
+  bucket.Erase(ordinal);
+  if (bucket.empty()) not_empty.Erase(num_free);
+}
+
 void FreeSlots::CountIn(int32_t label_class, int32_t ordinal, int sign) {
   const Worker& worker = workers_[static_cast<size_t>(ordinal)];
-  LabelClass& counted = mutable_class(label_class);
-  Buckets& buckets = counted.buckets[static_cast<size_t>(worker.simd_level)];
-  const auto num_free = static_cast<size_t>(worker.num_free);
-  if (num_free >= buckets.by_num_free.size()) buckets.by_num_free.resize(num_free + 1);
+  Buckets& buckets = mutable_class(label_class).buckets[static_cast<size_t>(worker.simd_level)];
   if (sign > 0) {
-    buckets.by_num_free[num_free].Insert(ordinal);
-    buckets.not_empty.Insert(worker.num_free);
+    buckets.Insert(worker.num_free, ordinal);
   } else {
-    buckets.by_num_free[num_free].Erase(ordinal);
-    if (buckets.by_num_free[num_free].empty()) buckets.not_empty.Erase(worker.num_free);
+    buckets.Erase(worker.num_free, ordinal);
   }
   for (int32_t level = 0; level <= worker.simd_level; ++level) {
-    counted.num_free[static_cast<size_t>(level)] += sign * worker.num_free;
-    counted.capacity[static_cast<size_t>(level)] += sign * worker.num_offered;
+    num_free_[static_cast<size_t>(label_class)][static_cast<size_t>(level)] += sign * worker.num_free;
+    capacity_[static_cast<size_t>(label_class)][static_cast<size_t>(level)] += sign * worker.num_offered;
   }
 }
 
@@ -93,6 +98,12 @@ void FreeSlots::Count(int32_t ordinal, int sign) {
   num_withheld_ += sign * (worker.num_slots - worker.num_offered);
 }
 
+void FreeSlots::AddEntry() {
+  classes_.emplace_back();
+  num_free_.emplace_back();
+  capacity_.emplace_back();
+}
+
 int32_t FreeSlots::ClassOf(const std::vector<std::string>& labels) {
   if (labels.empty()) return kNoLabels;
   for (size_t i = 1; i < classes_.size(); ++i) {
@@ -101,7 +112,7 @@ int32_t FreeSlots::ClassOf(const std::vector<std::string>& labels) {
   ForgetClasses();
   size_t added = 1;  // an entry that is nobody's has no labels
   while (added < classes_.size() && !classes_[added].labels.empty()) ++added;
-  if (added == classes_.size()) classes_.emplace_back();
+  if (added == classes_.size()) AddEntry();
   classes_[added].labels = labels;
   const auto label_class = static_cast<int32_t>(added);
   for (size_t i = 0; i < workers_.size(); ++i) {
@@ -127,14 +138,26 @@ void FreeSlots::ForgetClasses() {
     worker.classes.erase(end, worker.classes.end());
   }
   for (size_t i = 1; i < classes_.size(); ++i) {
-    if (is_unused(classes_[i])) classes_[i] = LabelClass();
+    if (!is_unused(classes_[i])) continue;
+    classes_[i] = LabelClass();
+    num_free_[i] = capacity_[i] = {};
   }
 }
 
 void FreeSlots::SetNumFree(int32_t ordinal, int32_t num_free) {
-  Count(ordinal, -1);
-  workers_[static_cast<size_t>(ordinal)].num_free = num_free;
-  Count(ordinal, 1);
+  Worker& worker = workers_[static_cast<size_t>(ordinal)];
+  const int32_t old_num_free = worker.num_free;
+  worker.num_free = num_free;
+  if (!worker.usable || num_free == old_num_free) return;
+  for (const int32_t label_class : worker.classes) {
+    Buckets& buckets = mutable_class(label_class).buckets[static_cast<size_t>(worker.simd_level)];
+    buckets.Erase(old_num_free, ordinal);
+    buckets.Insert(num_free, ordinal);
+    SlotsByLevel& by_level = num_free_[static_cast<size_t>(label_class)];
+    for (int32_t level = 0; level <= worker.simd_level; ++level) {
+      by_level[static_cast<size_t>(level)] += num_free - old_num_free;
+    }
+  }
 }
 
 void FreeSlots::SetSlots(const SchedulerWorker& put, Worker* worker) const {
@@ -239,13 +262,19 @@ void FreeSlots::Release(const std::vector<RankPlace>& places) {
   }
 }
 
-std::vector<RankPlace> FreeSlots::Take(const SlotRequest& request, int32_t holder) {
-  std::vector<RankPlace> places;
-  places.reserve(static_cast<size_t>(request.num_ranks));
+FreeSlots::Taken FreeSlots::Take(const SlotRequest& request, int32_t holder) {
+  Taken taken;
+  taken.places.reserve(static_cast<size_t>(request.num_ranks));
   if (request.kept_level >= kNumSimdLevels || request.num_ranks <= request.kept_max) {
-    Fill(request.label_class, request.simd_level, kNumSimdLevels - 1, request.num_ranks, holder, &places);
-    return places;
+    Fill(request.label_class, request.simd_level, kNumSimdLevels - 1, request.num_ranks, holder, &taken);
+  } else {
+    TakeUnkeptFirst(request, holder, &taken);
   }
+  AddUp(&taken.gives);
+  return taken;
+}
+
+void FreeSlots::TakeUnkeptFirst(const SlotRequest& request, int32_t holder, Taken* taken) {
   const int64_t num_unkept =
       num_free(request.label_class)[static_cast<size_t>(request.simd_level)] -
       NumFreeOfBoth(request.label_class, request.simd_level, request.kept_class, request.kept_level);
@@ -253,13 +282,12 @@ std::vector<RankPlace> FreeSlots::Take(const SlotRequest& request, int32_t holde
   const int32_t num_rest = request.num_ranks - num_first;
   URSA_CHECK(num_rest <= request.kept_max) << "slots are kept for another gang";
   if (request.label_class == kNoLabels && request.kept_class == kNoLabels) {
-    Fill(kNoLabels, request.simd_level, request.kept_level - 1, num_first, holder, &places);
-    Fill(kNoLabels, std::max(request.simd_level, request.kept_level), kNumSimdLevels - 1, num_rest, holder, &places);
+    Fill(kNoLabels, request.simd_level, request.kept_level - 1, num_first, holder, taken);
+    Fill(kNoLabels, std::max(request.simd_level, request.kept_level), kNumSimdLevels - 1, num_rest, holder, taken);
   } else {
-    FillByLook(request, false, num_first, holder, &places);
-    FillByLook(request, true, num_rest, holder, &places);
+    FillByLook(request, false, num_first, holder, taken);
+    FillByLook(request, true, num_rest, holder, taken);
   }
-  return places;
 }
 
 FreeSlots::Choice FreeSlots::Choose(const LabelClass& label_class, int32_t lowest_level, int32_t highest_level,
@@ -268,8 +296,10 @@ FreeSlots::Choice FreeSlots::Choose(const LabelClass& label_class, int32_t lowes
   Choice largest;
   for (int32_t level = lowest_level; level <= highest_level; ++level) {
     const IndexSet& not_empty = label_class.buckets[static_cast<size_t>(level)].not_empty;
+    if (not_empty.empty()) continue;
     const int32_t fits = not_empty.NextAtLeast(num_ranks);
     if (fits != IndexSet::kNone && (tightest.num_free == 0 || fits < tightest.num_free)) tightest = {level, fits};
+    if (tightest.num_free > 0) continue;
     const int32_t last = not_empty.Last();
     if (last > largest.num_free) largest = {level, last};
   }
@@ -277,19 +307,18 @@ FreeSlots::Choice FreeSlots::Choose(const LabelClass& label_class, int32_t lowes
 }
 
 void FreeSlots::Fill(int32_t label_class, int32_t lowest_level, int32_t highest_level, int32_t num_ranks,
-                     int32_t holder, std::vector<RankPlace>* places) {
+                     int32_t holder, Taken* taken) {
   while (num_ranks > 0) {
     const Choice choice = Choose(class_of(label_class), lowest_level, highest_level, num_ranks);
     URSA_CHECK(choice.num_free > 0) << num_ranks << " ranks have no slot";
     const Buckets& buckets = class_of(label_class).buckets[static_cast<size_t>(choice.level)];
     const int32_t num_taken = std::min(num_ranks, choice.num_free);
-    TakeFrom(buckets.by_num_free[static_cast<size_t>(choice.num_free)].First(), num_taken, holder, places);
+    TakeFrom(buckets.by_num_free[static_cast<size_t>(choice.num_free)].First(), num_taken, holder, taken);
     num_ranks -= num_taken;
   }
 }
 
-void FreeSlots::FillByLook(const SlotRequest& request, bool is_kept, int32_t num_ranks, int32_t holder,
-                           std::vector<RankPlace>* places) {
+void FreeSlots::FillByLook(const SlotRequest& request, bool is_kept, int32_t num_ranks, int32_t holder, Taken* taken) {
   while (num_ranks > 0) {
     int32_t chosen = IndexSet::kNone;
     // As Choose has it: those that hold all before the others, the tightest of the ones, the largest of the others.
@@ -309,7 +338,7 @@ void FreeSlots::FillByLook(const SlotRequest& request, bool is_kept, int32_t num
     }
     URSA_CHECK(chosen != IndexSet::kNone) << num_ranks << " ranks have no slot";
     const int32_t num_taken = std::min(num_ranks, workers_[static_cast<size_t>(chosen)].num_free);
-    TakeFrom(chosen, num_taken, holder, places);
+    TakeFrom(chosen, num_taken, holder, taken);
     num_ranks -= num_taken;
   }
 }
@@ -326,31 +355,24 @@ std::optional<RankPlace> FreeSlots::FindOne() const {
   return RankPlace{worker.id, static_cast<int32_t>(word * 64) + __builtin_ctzll(worker.free[word])};
 }
 
-void FreeSlots::TakeFrom(int32_t ordinal, int32_t num_ranks, int32_t holder, std::vector<RankPlace>* places) {
+void FreeSlots::TakeFrom(int32_t ordinal, int32_t num_ranks, int32_t holder, Taken* taken) {
   Worker& worker = workers_[static_cast<size_t>(ordinal)];
+  int32_t* const holders = worker.holder.data();
+  const int64_t id = worker.id;
   int32_t num_left = num_ranks;
   for (size_t word = 0; num_left > 0; ++word) {
-    for (; worker.free[word] != 0 && num_left > 0; --num_left) {
-      const size_t slot = word * 64 + static_cast<size_t>(__builtin_ctzll(worker.free[word]));
-      worker.free[word] &= worker.free[word] - 1;
-      worker.holder[slot] = holder;
-      places->push_back({worker.id, static_cast<int32_t>(slot)});
+    uint64_t free = worker.free[word];
+    for (; free != 0 && num_left > 0; --num_left) {
+      const int32_t slot = static_cast<int32_t>(word) * 64 + __builtin_ctzll(free);
+      free &= free - 1;
+      holders[slot] = holder;
+      taken->places.push_back({id, slot});
     }
+    worker.free[word] = free;
   }
+  taken->gives[static_cast<size_t>(worker.simd_level)] += num_ranks;
   worker.num_held += num_ranks;
   SetNumFree(ordinal, worker.num_free - num_ranks);
-}
-
-SlotsByClass FreeSlots::FreeByClass() const {
-  SlotsByClass by_class;
-  for (const LabelClass& label_class : classes_) by_class.push_back(label_class.num_free);
-  return by_class;
-}
-
-SlotsByClass FreeSlots::CapacityByClass() const {
-  SlotsByClass by_class;
-  for (const LabelClass& label_class : classes_) by_class.push_back(label_class.capacity);
-  return by_class;
 }
 
 int64_t FreeSlots::NumFreeOfBoth(int32_t class_a, int32_t level_a, int32_t class_b, int32_t level_b) const {
@@ -366,17 +388,18 @@ int64_t FreeSlots::NumFreeOfBoth(int32_t class_a, int32_t level_a, int32_t class
 }
 
 SlotsByLevel FreeSlots::GivenBack(const std::vector<RankPlace>& places, int32_t label_class) const {
-  SlotsByLevel by_own_level{};
+  SlotsByLevel given_back{};
   for (size_t i = 0; i < places.size();) {
     const int64_t worker_id = places[i].worker_id;
     const int32_t ordinal = Find(worker_id);
     const Worker* worker = ordinal == IndexSet::kNone ? nullptr : &workers_[static_cast<size_t>(ordinal)];
     const bool counts = worker != nullptr && IsOf(*worker, label_class, 0);
     for (; i < places.size() && places[i].worker_id == worker_id; ++i) {
-      if (counts && IsOffered(*worker, places[i].slot)) ++by_own_level[static_cast<size_t>(worker->simd_level)];
+      if (counts && IsOffered(*worker, places[i].slot)) ++given_back[static_cast<size_t>(worker->simd_level)];
     }
   }
-  return Sum(by_own_level);
+  AddUp(&given_back);
+  return given_back;
 }
 
 int64_t FreeSlots::NumWorkersOf(int32_t label_class) const {
@@ -415,15 +438,15 @@ std::string FreeSlots::DebugExport() const {
     }
     absl::StrAppend(&text, "\n");
   }
-  std::map<std::vector<std::string>, const LabelClass*> classes;
+  std::map<std::vector<std::string>, int32_t> classes;
   for (size_t i = 0; i < classes_.size(); ++i) {
-    if (i == kNoLabels || classes_[i].num_users > 0) classes[classes_[i].labels] = &classes_[i];
+    if (i == kNoLabels || classes_[i].num_users > 0) classes[classes_[i].labels] = static_cast<int32_t>(i);
   }
   for (const auto& [labels, label_class] : classes) {
     for (size_t level = 0; level < kNumSimdLevels; ++level) {
-      absl::StrAppend(&text, "[", absl::StrJoin(labels, " "), "] level ", level, " free ", label_class->num_free[level],
-                      " of ", label_class->capacity[level]);
-      const Buckets& buckets = label_class->buckets[level];
+      absl::StrAppend(&text, "[", absl::StrJoin(labels, " "), "] level ", level, " free ", num_free(label_class)[level],
+                      " of ", capacity(label_class)[level]);
+      const Buckets& buckets = class_of(label_class).buckets[level];
       for (int32_t f = buckets.not_empty.First(); f != IndexSet::kNone; f = buckets.not_empty.NextAtLeast(f + 1)) {
         const IndexSet& bucket = buckets.by_num_free[static_cast<size_t>(f)];
         absl::StrAppend(&text, "; ", f, " free at");

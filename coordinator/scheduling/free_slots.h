@@ -33,7 +33,13 @@ class FreeSlots {
  public:
   static constexpr int32_t kNobody = -1;
 
-  FreeSlots() { classes_.emplace_back(); }
+  // What a request got.
+  struct Taken {
+    std::vector<RankPlace> places;
+    SlotsByLevel gives{};  // what GivenBack says of them, of workers whatever their labels
+  };
+
+  FreeSlots() { AddEntry(); }
 
   // Adds a worker or changes one; who holds its slots stays. Returns whether what comes back with them has changed.
   bool PutWorker(const SchedulerWorker& worker);
@@ -55,15 +61,19 @@ class FreeSlots {
   // whole, and for the last ranks the worker with the fewest free slots that holds them; among equal ones the lowest
   // SIMD level, then the lowest id. Ranks of one worker stand together. The request must fit (num_free). With labels
   // and something kept at a time it looks at every worker.
-  std::vector<RankPlace> Take(const SlotRequest& request, int32_t holder);
+  Taken Take(const SlotRequest& request, int32_t holder);
   // The slot that a request for one would get; nothing if none is free.
   std::optional<RankPlace> FindOne() const;
 
   // Slots of usable workers of that class; what is withheld is left out.
-  const SlotsByLevel& num_free(int32_t label_class = kNoLabels) const { return class_of(label_class).num_free; }
-  const SlotsByLevel& capacity(int32_t label_class = kNoLabels) const { return class_of(label_class).capacity; }
-  SlotsByClass FreeByClass() const;
-  SlotsByClass CapacityByClass() const;
+  const SlotsByLevel& num_free(int32_t label_class = kNoLabels) const {
+    return num_free_[static_cast<size_t>(label_class)];
+  }
+  const SlotsByLevel& capacity(int32_t label_class = kNoLabels) const {
+    return capacity_[static_cast<size_t>(label_class)];
+  }
+  const SlotsByClass& free_by_class() const { return num_free_; }
+  const SlotsByClass& capacity_by_class() const { return capacity_; }
   // What is free of both at a time. Looks at every worker if both have labels, and not the same.
   int64_t NumFreeOfBoth(int32_t class_a, int32_t level_a, int32_t class_b, int32_t level_b) const;
   // What usable workers of that class get back when these places are given back; those of one worker stand together.
@@ -81,33 +91,35 @@ class FreeSlots {
   std::string DebugExport() const;
 
  private:
+  // First what changes when slots are taken and given back, so that it stands together.
   struct Worker {
     int64_t id = 0;
     int32_t simd_level = 0;
-    int32_t num_slots = 0;
-    int32_t num_offered = 0;  // of these
+    int32_t num_free = 0;  // bits of `free`
+    int32_t num_held = 0;  // of all slots, also of those above num_slots
     bool usable = false;
     bool removed = false;
-    int32_t num_held = 0;                      // of all slots, also of those above num_slots
-    int32_t num_free = 0;                      // bits of `free`
-    absl::InlinedVector<uint64_t, 1> offered;  // bit by slot: below num_slots and not withheld
-    absl::InlinedVector<uint64_t, 1> free;     // the same, and nobody's
-    absl::InlinedVector<int32_t, 8> holder;    // by slot
-    std::vector<std::string> labels;
+    absl::InlinedVector<uint64_t, 1> free;                  // bit by slot: offered, and nobody's
     absl::InlinedVector<int32_t, 2> classes = {kNoLabels};  // that have a gang asking for labels which it has
+    absl::InlinedVector<int32_t, 8> holder;                 // by slot
+    absl::InlinedVector<uint64_t, 1> offered;               // bit by slot: below num_slots and not withheld
+    int32_t num_slots = 0;
+    int32_t num_offered = 0;  // of these
+    std::vector<std::string> labels;
   };
   // Workers by number of free slots. Ordinals, that is in order of ids.
   struct Buckets {
     IndexSet not_empty;
     std::vector<IndexSet> by_num_free;
+
+    void Insert(int32_t num_free, int32_t ordinal);
+    void Erase(int32_t num_free, int32_t ordinal);
   };
   // The usable workers that have these labels.
   struct LabelClass {
     std::vector<std::string> labels;
     int64_t num_users = 0;
     std::array<Buckets, kNumSimdLevels> buckets;  // of those of just that level
-    SlotsByLevel num_free{};
-    SlotsByLevel capacity{};
   };
 
   LabelClass& mutable_class(int32_t label_class) { return classes_[static_cast<size_t>(label_class)]; }
@@ -126,6 +138,8 @@ class FreeSlots {
   // Adds what the worker means for buckets and sums (sign 1) or takes it away (sign -1): of one class, or of all.
   void CountIn(int32_t label_class, int32_t ordinal, int sign);
   void Count(int32_t ordinal, int sign);
+  // An entry for one more class.
+  void AddEntry();
   // The classes that nobody asks for any more.
   void ForgetClasses();
   int32_t ClassOf(const std::vector<std::string>& labels);
@@ -137,15 +151,19 @@ class FreeSlots {
   };
   Choice Choose(const LabelClass& label_class, int32_t lowest_level, int32_t highest_level, int32_t num_ranks) const;
   void Fill(int32_t label_class, int32_t lowest_level, int32_t highest_level, int32_t num_ranks, int32_t holder,
-            std::vector<RankPlace>* places);
-  // The same on workers that the request may have, among them those alone that are kept, or are not.
-  void FillByLook(const SlotRequest& request, bool is_kept, int32_t num_ranks, int32_t holder,
-                  std::vector<RankPlace>* places);
-  void TakeFrom(int32_t ordinal, int32_t num_ranks, int32_t holder, std::vector<RankPlace>* places);
+            Taken* taken);
+  // Takes as many as it can of those that are not kept.
+  void TakeUnkeptFirst(const SlotRequest& request, int32_t holder, Taken* taken);
+  // As Fill, on workers that the request may have, among them those alone that are kept, or are not.
+  void FillByLook(const SlotRequest& request, bool is_kept, int32_t num_ranks, int32_t holder, Taken* taken);
+  void TakeFrom(int32_t ordinal, int32_t num_ranks, int32_t holder, Taken* taken);
 
   std::vector<Worker> workers_;  // by ordinal, ids ascending
   absl::flat_hash_map<int64_t, int32_t> ordinals_;
-  std::vector<LabelClass> classes_;  // by class; [0] is of all workers
+  // By class; [0] is of all workers. Sums apart from the rest, for those who compare them with what gangs need.
+  std::vector<LabelClass> classes_;
+  SlotsByClass num_free_;
+  SlotsByClass capacity_;
   int64_t num_usable_workers_ = 0;
   int64_t num_withheld_ = 0;
   int64_t num_removed_ = 0;

@@ -76,7 +76,7 @@ TEST(FreeSlotsTest, TakesTheTightestWorkerElseTheFewest) {
   };
   for (const auto& test : kCases) {
     FreeSlots slots = Workers(test.num_free);
-    EXPECT_EQ(slots.Take({test.num_ranks}, 7), test.places) << test.num_ranks;
+    EXPECT_EQ(slots.Take({test.num_ranks}, 7).places, test.places) << test.num_ranks;
   }
 }
 
@@ -86,9 +86,9 @@ TEST(FreeSlotsTest, WeakerWorkersAreNotUsedAndStrongerOnesOnlyWhenNeeded) {
   slots.PutWorker(Machine(2, 0, 2, true));
   slots.PutWorker(Machine(3, 1, 2, true));
   EXPECT_EQ(slots.num_free(), (SlotsByLevel{6, 4, 2}));
-  EXPECT_EQ(slots.Take({2, 1}, 1), (Places{{3, 0}, {3, 1}}));
-  EXPECT_EQ(slots.Take({1, 0}, 2), (Places{{2, 0}}));
-  EXPECT_EQ(slots.Take({2, 1}, 3), (Places{{1, 0}, {1, 1}}));
+  EXPECT_EQ(slots.Take({2, 1}, 1).places, (Places{{3, 0}, {3, 1}}));
+  EXPECT_EQ(slots.Take({1, 0}, 2).places, (Places{{2, 0}}));
+  EXPECT_EQ(slots.Take({2, 1}, 3).places, (Places{{1, 0}, {1, 1}}));
   EXPECT_EQ(slots.num_free(), (SlotsByLevel{1, 0, 0}));
   EXPECT_EQ(slots.capacity(), (SlotsByLevel{6, 4, 2}));
 }
@@ -101,9 +101,9 @@ TEST(FreeSlotsTest, SlotsThatAreKeptAreTakenUpToTheirLimit) {
   request.num_ranks = 3;
   request.kept_level = 2;
   request.kept_max = 1;
-  EXPECT_EQ(slots.Take(request, 1), (Places{{1, 0}, {1, 1}, {2, 0}}));
+  EXPECT_EQ(slots.Take(request, 1).places, (Places{{1, 0}, {1, 1}, {2, 0}}));
   request.num_ranks = 1;
-  EXPECT_EQ(slots.Take(request, 2), (Places{{2, 1}}));
+  EXPECT_EQ(slots.Take(request, 2).places, (Places{{2, 1}}));
 }
 
 TEST(FreeSlotsTest, AWorkerThatIsNotUsableKeepsWhoHoldsItsSlots) {
@@ -116,7 +116,7 @@ TEST(FreeSlotsTest, AWorkerThatIsNotUsableKeepsWhoHoldsItsSlots) {
   slots.RemoveWorker(1);
   EXPECT_TRUE(slots.IsHeld(1));
   slots.PutWorker(Machine(1, 0, 3, true));
-  EXPECT_EQ(slots.Take({2}, 6), (Places{{1, 0}, {1, 2}}));
+  EXPECT_EQ(slots.Take({2}, 6).places, (Places{{1, 0}, {1, 2}}));
   slots.Release({{1, 1}});
   EXPECT_EQ(slots.num_free()[0], 3);
   // It comes back with fewer slots than are held.
@@ -158,7 +158,7 @@ TEST(FreeSlotsTest, ChoosesAsFewWorkersAsThereCanBe) {
     if (total == 0) continue;
     const auto num_ranks = static_cast<int32_t>(1 + rng.Below(static_cast<uint64_t>(total)));
     FreeSlots slots = Workers(num_free);
-    const Places places = slots.Take({num_ranks}, 0);
+    const Places places = slots.Take({num_ranks}, 0).places;
     std::set<int64_t> used;
     for (const RankPlace& place : places) used.insert(place.worker_id);
     ASSERT_EQ(static_cast<int>(used.size()), FewestWorkers(num_free, num_ranks));
@@ -185,7 +185,7 @@ TEST(FreeSlotsTest, AClassCountsThoseWorkersThatHaveItsLabels) {
   SlotRequest request;
   request.label_class = h100;
   request.num_ranks = 4;
-  EXPECT_EQ(slots.Take(request, 1), (Places{{3, 0}, {3, 1}, {3, 2}, {2, 0}}));
+  EXPECT_EQ(slots.Take(request, 1).places, (Places{{3, 0}, {3, 1}, {3, 2}, {2, 0}}));
   EXPECT_EQ(slots.num_free(h100), (SlotsByLevel{1, 1, 0}));
   EXPECT_EQ(slots.GivenBack({{1, 0}, {2, 0}, {3, 0}, {3, 1}}, h100), (SlotsByLevel{3, 1, 0}));
   // What the head could use is taken last, and no more of it than it may.
@@ -194,7 +194,7 @@ TEST(FreeSlotsTest, AClassCountsThoseWorkersThatHaveItsLabels) {
   any.kept_class = h100;
   any.kept_level = 0;
   any.kept_max = 1;
-  EXPECT_EQ(slots.Take(any, 2), (Places{{1, 0}, {1, 1}, {1, 2}, {1, 3}, {2, 1}}));
+  EXPECT_EQ(slots.Take(any, 2).places, (Places{{1, 0}, {1, 1}, {1, 2}, {1, 3}, {2, 1}}));
   // A machine that comes back as another.
   slots.PutWorker(Machine(3, 0, 3, true, {"gpu=a100"}));
   EXPECT_EQ(slots.capacity(h100), (SlotsByLevel{2, 2, 0}));
@@ -221,14 +221,14 @@ TEST(FreeSlotsTest, WithheldSlotsAreNobodysToTake) {
   EXPECT_EQ(slots.num_free()[0], 2);
   EXPECT_EQ(slots.capacity()[0], 2);
   EXPECT_EQ(slots.num_withheld(), 1);
-  EXPECT_EQ(slots.Take({2}, 1), (Places{{1, 0}, {1, 2}}));
+  EXPECT_EQ(slots.Take({2}, 1).places, (Places{{1, 0}, {1, 2}}));
   // One that is held is withheld: it does not come back.
   EXPECT_TRUE(slots.PutWorker(Machine(1, 0, 3, true, {}, {0})));
   EXPECT_EQ(slots.num_free()[0], 1);
   EXPECT_EQ(slots.GivenBack({{1, 0}, {1, 2}}, kNoLabels)[0], 1);
   slots.Release({{1, 0}, {1, 2}});
   EXPECT_EQ(slots.num_free()[0], 2);
-  EXPECT_EQ(slots.Take({2}, 2), (Places{{1, 1}, {1, 2}}));
+  EXPECT_EQ(slots.Take({2}, 2).places, (Places{{1, 1}, {1, 2}}));
   // It is offered again.
   slots.PutWorker(Machine(1, 0, 3, true));
   EXPECT_EQ(slots.num_free()[0], 1);
@@ -260,7 +260,7 @@ TEST(FreeSlotsTest, DeltasGiveWhatAFreshOneHas) {
           if (slots.num_free()[0] == 0) break;
           const auto n =
               static_cast<int32_t>(1 + rng.Below(static_cast<uint64_t>(std::min<int64_t>(slots.num_free()[0], 9))));
-          for (const RankPlace& place : slots.Take({n}, step)) held[{place.worker_id, place.slot}] = step;
+          for (const RankPlace& place : slots.Take({n}, step).places) held[{place.worker_id, place.slot}] = step;
           break;
         }
       }

@@ -20,14 +20,18 @@ class IndexSet {
       words_.resize(word + 1);
       groups_.resize(word / 64 + 1);
     }
-    words_[word] |= Bit(static_cast<size_t>(i));
+    const uint64_t bit = Bit(static_cast<size_t>(i));
+    size_ += (words_[word] & bit) == 0 ? 1 : 0;
+    words_[word] |= bit;
     groups_[word / 64] |= Bit(word);
   }
 
   void Erase(int32_t i) {
     const size_t word = Word(i);
     if (word >= words_.size()) return;
-    words_[word] &= ~Bit(static_cast<size_t>(i));
+    const uint64_t bit = Bit(static_cast<size_t>(i));
+    size_ -= (words_[word] & bit) != 0 ? 1 : 0;
+    words_[word] &= ~bit;
     if (words_[word] == 0) groups_[word / 64] &= ~Bit(word);
   }
 
@@ -64,7 +68,7 @@ class IndexSet {
     return kNone;
   }
 
-  bool empty() const { return First() == kNone; }
+  bool empty() const { return size_ == 0; }
 
  private:
   static size_t Word(int32_t i) { return static_cast<size_t>(i) / 64; }
@@ -74,6 +78,7 @@ class IndexSet {
 
   std::vector<uint64_t> words_;
   std::vector<uint64_t> groups_;
+  int32_t size_ = 0;
 };
 
 }  // namespace ursa

@@ -20,7 +20,7 @@ int64_t NumMissing(const Pool& pool, const Job& head) { return head.min_ranks - 
 // What is free for each label class and SIMD level when `allowance` slots may be taken of those that the head could
 // use.
 SlotsByClass LimitsFor(const Pool& pool, const Job& head, int64_t allowance) {
-  SlotsByClass limits = pool.slots().FreeByClass();
+  SlotsByClass limits = pool.slots().free_by_class();
   for (size_t label_class = 0; label_class < limits.size(); ++label_class) {
     for (int32_t level = 0; level < kNumSimdLevels; ++level) {
       int64_t& limit = limits[label_class][static_cast<size_t>(level)];
@@ -52,19 +52,18 @@ int32_t Start(Pool* pool, int32_t waiting, int64_t available, SlotRequest reques
 std::vector<int32_t> CandidatesFor(const Pool& pool, const Job& head, int64_t num_missing, absl::Time now) {
   std::vector<int32_t> handles;
   int64_t num_found = 0;  // slots
-  int32_t last_priority = 0;
-  for (const auto& [group, gangs] : pool.preemption_order()) {
-    if (group.priority >= head.priority || (num_found >= num_missing && group.priority > last_priority)) break;
-    if (group.gives[LevelOf(head)] == 0) continue;
-    int64_t num_left = num_missing;  // slots, of this group alone
-    for (auto it = gangs.begin(); it != gangs.end() && num_left > 0; ++it) {
-      const Pool::Running& running = pool.running(it->running);
-      const int64_t num_slots = pool.GivesTo(running, head);
-      if (num_slots == 0 || (running.protected_until > now && running.protected_level >= head.priority)) continue;
-      handles.push_back(it->running);
-      num_found += num_slots;
-      last_priority = group.priority;
-      if (head.label_class == kNoLabels) num_left -= num_slots;
+  for (int32_t priority = 1; priority < head.priority && num_found < num_missing; ++priority) {
+    for (const Pool::PreemptionGroup& group : pool.preemption_order()[static_cast<size_t>(priority)]) {
+      if (group.gives[LevelOf(head)] == 0) continue;
+      int64_t num_left = num_missing;  // slots, of this group alone
+      for (auto it = group.gangs.begin(); it != group.gangs.end() && num_left > 0; ++it) {
+        const Pool::Running& running = pool.running(it->running);
+        const int64_t num_slots = pool.GivesTo(running, head);
+        if (num_slots == 0 || (running.protected_until > now && running.protected_level >= head.priority)) continue;
+        handles.push_back(it->running);
+        num_found += num_slots;
+        if (head.label_class == kNoLabels) num_left -= num_slots;
+      }
     }
   }
   return handles;
@@ -92,7 +91,7 @@ void PreemptFor(Pool* pool, int32_t waiting, absl::Time now, Decisions* decision
 bool Backfill(Pool* pool, int32_t head_handle, absl::Time now, Decisions* decisions, std::vector<int32_t>* started) {
   const Job head = pool->queue().job(head_handle);
   // Most of the time nothing would fit even without a head.
-  if (pool->queue().FindFirst(pool->slots().FreeByClass()) == Pool::kNone) return false;
+  if (pool->queue().FindFirst(pool->slots().free_by_class()) == Pool::kNone) return false;
   const size_t num_started = started->size();
   const int64_t missing_max = pool->options().backfill_missing_max;
   int64_t allowance =
@@ -118,7 +117,7 @@ bool Backfill(Pool* pool, int32_t head_handle, absl::Time now, Decisions* decisi
 }  // namespace
 
 int32_t FirstInOrder(const Pool& pool) {
-  const int32_t first = pool.queue().FindFirst(pool.slots().CapacityByClass());
+  const int32_t first = pool.queue().FindFirst(pool.slots().capacity_by_class());
   int32_t claimant = Pool::kNone;
   for (const auto& [id, claim] : pool.claims()) {
     if (claim.waiting == Pool::kNone) continue;

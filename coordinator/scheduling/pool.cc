@@ -1,6 +1,8 @@
 #include "coordinator/scheduling/pool.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -56,13 +58,7 @@ void Pool::SetClaimant(const GangId& id, int32_t waiting) {
 }
 
 int32_t Pool::NewRunning() {
-  int32_t handle = static_cast<int32_t>(running_.size());
-  if (unused_handles_.empty()) {
-    running_.emplace_back();
-  } else {
-    handle = unused_handles_.back();
-    unused_handles_.pop_back();
-  }
+  const int32_t handle = running_.Add();
   mutable_running(handle).in_use = true;
   return handle;
 }
@@ -72,26 +68,32 @@ void Pool::Count(int32_t handle, int sign) {
   for (size_t level = 0; level < kNumSimdLevels; ++level) {
     const int64_t num_slots = running.gives[level];
     if (num_slots == 0) break;
-    AddSize(&sizes_[level], static_cast<int32_t>(num_slots), sign);
+    sizes_[level].Add(static_cast<int32_t>(num_slots), sign);
     (running.stopping ? num_stopping_ : num_by_priority_[static_cast<size_t>(running.priority)])[level] +=
         sign * num_slots;
   }
-  if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) {
-    const PreemptionGroup group{running.priority, static_cast<int64_t>(running.places.size()), running.gives};
-    const PreemptionKey key{absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id,
-                            handle};
-    const auto it = preemption_order_.try_emplace(group).first;
-    if (sign > 0) {
-      it->second.insert(key);
-    } else {
-      it->second.erase(key);
-      if (it->second.empty()) preemption_order_.erase(it);
-    }
-  }
+  if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) CountInOrder(handle, sign);
   if (!running.stopping || !running.preempted_for) return;
   const auto [claim, is_new] = claims_.try_emplace(*running.preempted_for);
   if (is_new) claim->second.waiting = queue_.Find(claim->first);
   claim->second.num_stopping += sign;
+}
+
+void Pool::CountInOrder(int32_t handle, int sign) {
+  const Running& running = this->running(handle);
+  std::vector<PreemptionGroup>& groups = preemption_order_[static_cast<size_t>(running.priority)];
+  auto group = std::find_if(groups.begin(), groups.end(), [&](const PreemptionGroup& g) { return g.IsOf(running); });
+  if (group == groups.end()) {
+    PreemptionGroup added{static_cast<int64_t>(running.places.size()), running.gives, {}};
+    group = groups.insert(std::lower_bound(groups.begin(), groups.end(), added), std::move(added));
+  }
+  const PreemptionKey key{absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id, handle};
+  if (sign > 0) {
+    group->gangs.insert(group->gangs.begin(), key);  // where what has just started belongs
+  } else {
+    group->gangs.erase(key);
+    if (group->gangs.empty()) groups.erase(group);
+  }
 }
 
 void Pool::ChargeHeld(const Running& running, int sign, absl::Time now) {
@@ -142,7 +144,7 @@ void Pool::RemoveRunning(int32_t handle, absl::Time now) {
   ChargeHeld(running, -1, now);
   slots_.Release(running.places);
   running.in_use = false;
-  unused_handles_.push_back(handle);
+  running_.GiveBack(handle);
 }
 
 void Pool::UpdateRunning(int32_t handle, const RunningGang& gang) {
@@ -153,15 +155,16 @@ void Pool::UpdateRunning(int32_t handle, const RunningGang& gang) {
 }
 
 int32_t Pool::Start(int32_t waiting, const SlotRequest& request, absl::Time now) {
-  const WaitingQueue::Job job = queue_.job(waiting);
-  RemoveWaiting(waiting);
+  const WaitingQueue::Job& job = queue_.job(waiting);
+  RemoveWaiting(waiting);  // the entry stays as it is until it is used again
   const int32_t handle = NewRunning();
   Running& running = mutable_running(handle);
   running.id = job.id;
   running.user = job.user;
   running.priority = job.priority;
   running.experiment_slots_max = job.experiment_slots_max;
-  running.places = slots_.Take(request, handle);
+  FreeSlots::Taken taken = slots_.Take(request, handle);
+  running.places = std::move(taken.places);
   running.start = now;
   running.checkpoint = now;
   const bool is_raised = job.level > job.priority;
@@ -169,7 +172,7 @@ int32_t Pool::Start(int32_t waiting, const SlotRequest& request, absl::Time now)
   running.protected_until = is_raised ? now + options_.aged_run_min : absl::InfinitePast();
   running.stopping = false;
   running.preempted_for.reset();
-  running.gives = GivesOf(running);
+  running.gives = taken.gives;
   Count(handle, 1);
   ChargeHeld(running, 1, now);
   return handle;
@@ -210,7 +213,8 @@ int64_t Pool::GivesTo(const Running& running, const WaitingQueue::Job& job) cons
 int64_t Pool::NumStoppingFor(const WaitingQueue::Job& job) const {
   if (job.label_class == kNoLabels) return num_stopping(job.simd_level);
   int64_t sum = 0;
-  for (const Running& running : running_) {
+  for (int32_t handle = 0; handle < running_.num_handles(); ++handle) {
+    const Running& running = running_[handle];
     if (running.in_use && running.stopping) sum += GivesTo(running, job);
   }
   return sum;
@@ -218,9 +222,10 @@ int64_t Pool::NumStoppingFor(const WaitingQueue::Job& job) const {
 
 SizeCounts Pool::RunningSizesFor(const WaitingQueue::Job& job) const {
   SizeCounts sizes;
-  for (const Running& running : running_) {
+  for (int32_t handle = 0; handle < running_.num_handles(); ++handle) {
+    const Running& running = running_[handle];
     const int64_t num_slots = running.in_use ? GivesTo(running, job) : 0;
-    if (num_slots > 0) AddSize(&sizes, static_cast<int32_t>(num_slots), 1);
+    if (num_slots > 0) sizes.Add(static_cast<int32_t>(num_slots), 1);
   }
   return sizes;
 }
@@ -228,7 +233,8 @@ SizeCounts Pool::RunningSizesFor(const WaitingQueue::Job& job) const {
 std::string Pool::DebugExport() const {
   std::string text = absl::StrCat("pool ", key_.pool, " ", key_.kind, "\n", slots_.DebugExport());
   std::map<GangId, const Running*> sorted;
-  for (const Running& running : running_) {
+  for (int32_t handle = 0; handle < running_.num_handles(); ++handle) {
+    const Running& running = running_[handle];
     if (running.in_use) sorted[running.id] = &running;
   }
   for (const auto& [id, running] : sorted) {

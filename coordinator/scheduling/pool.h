@@ -16,7 +16,9 @@
 #include "coordinator/scheduling/fair_share.h"
 #include "coordinator/scheduling/free_slots.h"
 #include "coordinator/scheduling/gang.h"
+#include "coordinator/scheduling/handle_table.h"
 #include "coordinator/scheduling/options.h"
+#include "coordinator/scheduling/size_counts.h"
 #include "coordinator/scheduling/waiting_queue.h"
 
 namespace ursa {
@@ -53,24 +55,31 @@ class Pool {
   // Gangs that run, are not stopping and give slots back, so sorted that those which should be preempted first are
   // found without looking at the others: in groups of one priority and one size, and in each group those first that
   // lose the least work (the newest checkpoint; which stays so as time goes on), of these the latest started.
-  struct PreemptionGroup {
-    int32_t priority = 0;
-    int64_t num_ranks = 0;
-    SlotsByLevel gives{};
-    friend bool operator<(const PreemptionGroup& a, const PreemptionGroup& b) {
-      return std::tie(a.priority, a.num_ranks, a.gives) < std::tie(b.priority, b.num_ranks, b.gives);
-    }
-  };
   struct PreemptionKey {
     int64_t checkpoint_nanos = 0;  // since the epoch
     int64_t start_nanos = 0;
     GangId id;
     int32_t running = kNone;
     friend bool operator<(const PreemptionKey& a, const PreemptionKey& b) {
-      return std::tie(b.checkpoint_nanos, b.start_nanos, a.id) < std::tie(a.checkpoint_nanos, a.start_nanos, b.id);
+      if (a.checkpoint_nanos != b.checkpoint_nanos) return a.checkpoint_nanos > b.checkpoint_nanos;
+      if (a.start_nanos != b.start_nanos) return a.start_nanos > b.start_nanos;
+      return a.id < b.id;
     }
   };
-  using PreemptionOrder = absl::btree_map<PreemptionGroup, absl::btree_set<PreemptionKey>>;
+  struct PreemptionGroup {
+    int64_t num_ranks = 0;
+    SlotsByLevel gives{};
+    absl::btree_set<PreemptionKey> gangs;  // never empty
+
+    bool IsOf(const Running& running) const {
+      return num_ranks == static_cast<int64_t>(running.places.size()) && gives == running.gives;
+    }
+    friend bool operator<(const PreemptionGroup& a, const PreemptionGroup& b) {
+      return std::tie(a.num_ranks, a.gives) < std::tie(b.num_ranks, b.gives);
+    }
+  };
+  // By priority; the groups of one ascending. They are few: gangs come in few sizes.
+  using PreemptionOrder = std::array<std::vector<PreemptionGroup>, kPriorityMax + 1>;
 
   Pool(PoolKey key, const SchedulingOptions& options);
 
@@ -102,9 +111,9 @@ class Pool {
   const FreeSlots& slots() const { return slots_; }
   const WaitingQueue& queue() const { return queue_; }
   const absl::btree_map<GangId, Claim>& claims() const { return claims_; }
-  const Running& running(int32_t handle) const { return running_[static_cast<size_t>(handle)]; }
-  // By handle, those that are not in use among them.
-  const std::vector<Running>& all_running() const { return running_; }
+  const Running& running(int32_t handle) const { return running_[handle]; }
+  // Those that are not in use among them.
+  const HandleTable<Running>& all_running() const { return running_; }
   // What each gang gives back to workers of this level or above; those that give nothing left out.
   const SizeCounts& running_sizes(int32_t level) const { return sizes_[static_cast<size_t>(level)]; }
   // The sum of it for gangs that are stopping, and for those of a lower priority that are not.
@@ -122,10 +131,11 @@ class Pool {
   std::string DebugExport() const;
 
  private:
-  Running& mutable_running(int32_t handle) { return running_[static_cast<size_t>(handle)]; }
+  Running& mutable_running(int32_t handle) { return running_[handle]; }
   int32_t NewRunning();
   // Adds what a running gang means for sums, order and claims (sign 1) or takes it away (sign -1).
   void Count(int32_t handle, int sign);
+  void CountInOrder(int32_t handle, int sign);
   // The gang holds its places from now on (sign 1), or no longer (sign -1).
   void ChargeHeld(const Running& running, int sign, absl::Time now);
   // Takes over what may change while a gang runs.
@@ -138,8 +148,7 @@ class Pool {
   SchedulingOptions options_;
   FreeSlots slots_;
   WaitingQueue queue_;
-  std::vector<Running> running_;
-  std::vector<int32_t> unused_handles_;
+  HandleTable<Running> running_;
   std::array<SizeCounts, kNumSimdLevels> sizes_;
   SlotsByLevel num_stopping_{};
   std::array<SlotsByLevel, kAboveAllPriorities + 1> num_by_priority_{};  // not stopping

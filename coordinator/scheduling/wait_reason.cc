@@ -210,7 +210,8 @@ void WaitExplainer::AddHolders(bool stopping, const WaitingQueue::Job& job, Wait
 
 WaitExplainer::Holders WaitExplainer::FindHolders(bool stopping, const WaitingQueue::Job& job) const {
   std::vector<const Pool::Running*> found;
-  for (const Pool::Running& running : pool_.all_running()) {
+  for (int32_t handle = 0; handle < pool_.all_running().num_handles(); ++handle) {
+    const Pool::Running& running = pool_.running(handle);
     if (running.in_use && (running.stopping || !stopping) && pool_.GivesTo(running, job) > 0) found.push_back(&running);
   }
   const size_t num_top = std::min(found.size(), kHoldersMax);

@@ -16,28 +16,17 @@ int64_t FloorDivide(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); 
 
 }  // namespace
 
-void AddSize(SizeCounts* counts, int32_t size, int32_t num) {
-  const auto it = counts->try_emplace(size, 0).first;
-  it->second += num;
-  if (it->second == 0) counts->erase(it);
-}
-
 WaitingQueue::WaitingQueue(const SchedulingOptions& options)
     : options_(options),
       period_micros_(absl::ToInt64Microseconds(options.order_period)),
       aging_micros_(options.aging_step == absl::InfiniteDuration()
                         ? 0
                         : std::min(absl::ToInt64Microseconds(options.aging_step), kAgingMicrosMax)),
-      shares_(options.use_half_life) {}
+      shares_(options.use_half_life),
+      levels_(kFrontLevel + 1) {}
 
 int32_t WaitingQueue::Add(Job job) {
-  int32_t handle = static_cast<int32_t>(jobs_.size());
-  if (unused_handles_.empty()) {
-    jobs_.emplace_back();
-  } else {
-    handle = unused_handles_.back();
-    unused_handles_.pop_back();
-  }
+  const int32_t handle = jobs_.Add();
   job.waits = true;
   job.aging_index = kNone;
   job.held_back = false;
@@ -84,12 +73,12 @@ void WaitingQueue::Remove(int32_t handle) {
   shares_.AddWaiting(removed.user, -1);
   mutable_job(handle).waits = false;
   --num_jobs_;
-  unused_handles_.push_back(handle);
+  jobs_.GiveBack(handle);
 }
 
 int32_t WaitingQueue::Find(const GangId& id) const {
-  for (size_t i = 0; i < jobs_.size(); ++i) {
-    if (jobs_[i].waits && jobs_[i].id == id) return static_cast<int32_t>(i);
+  for (int32_t handle = 0; handle < jobs_.num_handles(); ++handle) {
+    if (job(handle).waits && job(handle).id == id) return handle;
   }
   return kNone;
 }
@@ -146,26 +135,49 @@ SizeCounts* WaitingQueue::SizesOf(const Job& job) {
 
 void WaitingQueue::Enter(int32_t handle) {
   const Job& entered = job(handle);
-  if (users_.size() <= static_cast<size_t>(entered.user)) users_.resize(static_cast<size_t>(entered.user) + 1);
-  UserLines& user = users_[static_cast<size_t>(entered.user)];
-  user.lines[LineOf(entered)].insert(KeyOf(handle));
-  user.levels.set(static_cast<size_t>(entered.level));
-  if (++num_on_level_[static_cast<size_t>(entered.level)] == 1) levels_.Insert(UpsideDown(entered.level));
-  AddSize(SizesOf(entered), entered.min_ranks, 1);
+  Level& level = levels_[static_cast<size_t>(entered.level)];
+  const auto user = static_cast<size_t>(entered.user);
+  if (level.lines.size() <= user) level.lines.resize(user + 1);
+  Lines& lines = level.lines[user];
+  const auto line = std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.IsOf(entered); });
+  const auto index = static_cast<size_t>(line - lines.begin());
+  JobKey key = KeyOf(handle);
+  if (line == lines.end()) {
+    lines.push_back({entered.label_class, entered.simd_level, entered.min_ranks, key, {}});
+    PutInOrder(&lines, index);
+  } else if (key < line->first) {
+    std::swap(key, line->first);
+    line->others.insert(line->others.begin(), key);
+    PutInOrder(&lines, index);
+  } else {
+    line->others.insert(line->others.end(), key);  // where most belong
+  }
+  if (++level.num_queued == 1) used_levels_.Insert(UpsideDown(entered.level));
+  SizesOf(entered)->Add(entered.min_ranks, 1);
 }
 
 void WaitingQueue::Leave(int32_t handle) {
   const Job& left = job(handle);
-  UserLines& user = users_[static_cast<size_t>(left.user)];
-  const auto line = user.lines.find(LineOf(left));
-  line->second.erase(KeyOf(handle));
-  if (line->second.empty()) {
-    user.lines.erase(line);
-    const auto next = user.lines.lower_bound(FirstLineOf(left.level));
-    if (next == user.lines.end() || next->first.level != left.level) user.levels.reset(static_cast<size_t>(left.level));
+  Level& level = levels_[static_cast<size_t>(left.level)];
+  Lines& lines = level.lines[static_cast<size_t>(left.user)];
+  const auto line = std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.IsOf(left); });
+  if (line->first.handle != handle) {
+    line->others.erase(KeyOf(handle));
+  } else if (line->others.empty()) {
+    lines.erase(line);
+  } else {
+    line->first = *line->others.begin();
+    line->others.erase(line->others.begin());
+    PutInOrder(&lines, static_cast<size_t>(line - lines.begin()));
   }
-  if (--num_on_level_[static_cast<size_t>(left.level)] == 0) levels_.Erase(UpsideDown(left.level));
-  AddSize(SizesOf(left), left.min_ranks, -1);
+  if (--level.num_queued == 0) used_levels_.Erase(UpsideDown(left.level));
+  SizesOf(left)->Add(left.min_ranks, -1);
+}
+
+void WaitingQueue::PutInOrder(Lines* lines, size_t line) {
+  const auto is_before = [lines](size_t a, size_t b) { return (*lines)[a].first < (*lines)[b].first; };
+  for (; line > 0 && is_before(line, line - 1); --line) std::swap((*lines)[line], (*lines)[line - 1]);
+  for (; line + 1 < lines->size() && is_before(line + 1, line); ++line) std::swap((*lines)[line], (*lines)[line + 1]);
 }
 
 absl::Time WaitingQueue::order_time() const {
@@ -251,7 +263,7 @@ bool WaitingQueue::AnyFits(const SlotsByClass& limits) const {
 
 int32_t WaitingQueue::FindFirst(const SlotsByClass& limits) const {
   if (!AnyFits(limits)) return kNone;
-  for (int32_t i = levels_.First(); i != IndexSet::kNone; i = levels_.NextAtLeast(i + 1)) {
+  for (int32_t i = used_levels_.First(); i != IndexSet::kNone; i = used_levels_.NextAtLeast(i + 1)) {
     const int32_t found = FirstOfLevel(kFrontLevel - i, limits);
     if (found != kNone) return found;
   }
@@ -260,6 +272,7 @@ int32_t WaitingQueue::FindFirst(const SlotsByClass& limits) const {
 
 int32_t WaitingQueue::FirstOfLevel(int32_t level, const SlotsByClass& limits) const {
   const bool is_front = level == kFrontLevel;
+  const std::vector<Lines>& lines = levels_[static_cast<size_t>(level)].lines;  // of those who have ever had any
   const JobKey* best = nullptr;
   std::pair<int64_t, int64_t> best_scores;
   for (const auto& [workspace_score, workspace] : shares_.workspaces_in_order()) {
@@ -267,7 +280,8 @@ int32_t WaitingQueue::FirstOfLevel(int32_t level, const SlotsByClass& limits) co
     for (const auto& [user_score, user] : shares_.users_in_order(workspace)) {
       const std::pair<int64_t, int64_t> scores(workspace_score, user_score);
       if (best != nullptr && !is_front && scores > best_scores) break;
-      const JobKey* first = FirstOfUser(user, level, limits);
+      if (static_cast<size_t>(user) >= lines.size() || lines[static_cast<size_t>(user)].empty()) continue;
+      const JobKey* first = FirstOfUser(user, lines[static_cast<size_t>(user)], limits);
       if (first == nullptr) continue;
       if (best == nullptr || (!is_front && scores < best_scores) || *first < *best) {
         best = first;
@@ -278,20 +292,14 @@ int32_t WaitingQueue::FirstOfLevel(int32_t level, const SlotsByClass& limits) co
   return best == nullptr ? kNone : best->handle;
 }
 
-const WaitingQueue::JobKey* WaitingQueue::FirstOfUser(int32_t index, int32_t level, const SlotsByClass& limits) const {
-  if (users_.size() <= static_cast<size_t>(index)) return nullptr;  // all that it has is held back
-  const UserLines& user = users_[static_cast<size_t>(index)];
-  if (!user.levels.test(static_cast<size_t>(level))) return nullptr;
-  const int64_t room = RoomOf(index);
-  const JobKey* first = nullptr;
-  for (auto it = user.lines.lower_bound(FirstLineOf(level)); it != user.lines.end() && it->first.level == level; ++it) {
-    const LineKey& key = it->first;
-    const SlotsByLevel& by_level = limits[static_cast<size_t>(key.label_class)];
-    if (key.min_ranks > by_level[static_cast<size_t>(key.simd_level)] || key.min_ranks > room) continue;
-    const JobKey& candidate = *it->second.begin();
-    if (first == nullptr || candidate < *first) first = &candidate;
+const WaitingQueue::JobKey* WaitingQueue::FirstOfUser(int32_t user, const Lines& lines,
+                                                      const SlotsByClass& limits) const {
+  const int64_t room = RoomOf(user);
+  for (const Line& line : lines) {
+    const SlotsByLevel& by_level = limits[static_cast<size_t>(line.label_class)];
+    if (line.min_ranks <= by_level[static_cast<size_t>(line.simd_level)] && line.min_ranks <= room) return &line.first;
   }
-  return first;
+  return nullptr;
 }
 
 std::vector<int32_t> WaitingQueue::InOrder(size_t num_max) const {
@@ -302,10 +310,11 @@ std::vector<int32_t> WaitingQueue::InOrder(size_t num_max) const {
     scores.workspaces[static_cast<size_t>(workspace)] = workspace_score;
   }
   for (int32_t user = 0; user < shares_.num_users(); ++user) scores.users.push_back(shares_.user(user).score());
-  for (int32_t i = levels_.First(); i != IndexSet::kNone && order.size() < num_max; i = levels_.NextAtLeast(i + 1)) {
+  for (int32_t i = used_levels_.First(); i != IndexSet::kNone && order.size() < num_max;
+       i = used_levels_.NextAtLeast(i + 1)) {
     AppendLevel(kFrontLevel - i, num_max, &scores, &order);
   }
-  Line held_back;
+  JobKeys held_back;
   for (const auto& [id, experiment] : experiments_) {
     held_back.insert(experiment.held_back.begin(), experiment.held_back.end());
   }
@@ -318,17 +327,18 @@ std::vector<int32_t> WaitingQueue::InOrder(size_t num_max) const {
 
 void WaitingQueue::AppendLevel(int32_t level, size_t num_max, Scores* scores, std::vector<int32_t>* order) const {
   struct Cursor {
-    Line::const_iterator next;
-    Line::const_iterator end;
+    JobKey next;
+    JobKeys::const_iterator others;
+    JobKeys::const_iterator end;
     size_t user;
     size_t workspace;
   };
   std::vector<Cursor> cursors;
-  for (size_t user = 0; user < users_.size(); ++user) {
-    const auto& lines = users_[user].lines;
+  const std::vector<Lines>& lines_by_user = levels_[static_cast<size_t>(level)].lines;
+  for (size_t user = 0; user < lines_by_user.size(); ++user) {
     const auto workspace = static_cast<size_t>(shares_.user(static_cast<int32_t>(user)).workspace);
-    for (auto it = lines.lower_bound(FirstLineOf(level)); it != lines.end() && it->first.level == level; ++it) {
-      cursors.push_back({it->second.begin(), it->second.end(), user, workspace});
+    for (const Line& line : lines_by_user[user]) {
+      cursors.push_back({line.first, line.others.begin(), line.others.end(), user, workspace});
     }
   }
   const bool is_front = level == kFrontLevel;
@@ -337,13 +347,17 @@ void WaitingQueue::AppendLevel(int32_t level, size_t num_max, Scores* scores, st
       const std::pair<int64_t, int64_t> a_scores(scores->workspaces[a.workspace], scores->users[a.user]);
       const std::pair<int64_t, int64_t> b_scores(scores->workspaces[b.workspace], scores->users[b.user]);
       if (!is_front && a_scores != b_scores) return a_scores < b_scores;
-      return *a.next < *b.next;
+      return a.next < b.next;
     });
-    order->push_back(first->next->handle);
-    const int64_t taken = FairShares::SlotsScore(job(first->next->handle).min_ranks);
+    order->push_back(first->next.handle);
+    const int64_t taken = FairShares::SlotsScore(job(first->next.handle).min_ranks);
     scores->users[first->user] += taken;
     scores->workspaces[first->workspace] += taken;
-    if (++first->next == first->end) cursors.erase(first);
+    if (first->others == first->end) {
+      cursors.erase(first);
+    } else {
+      first->next = *first->others++;
+    }
   }
 }
 
@@ -359,7 +373,7 @@ std::string WaitingQueue::DebugExport() const {
   for (size_t level = 0; level < kNumSimdLevels; ++level) {
     SizeCounts sum;
     for (const auto& by_level : sizes_) {
-      for (const auto& [size, count] : by_level[level]) AddSize(&sum, size, count);
+      for (const auto& [size, count] : by_level[level]) sum.Add(size, count);
     }
     for (const auto& [size, count] : sum) absl::StrAppend(&text, "size ", level, "/", size, ": ", count, "\n");
   }

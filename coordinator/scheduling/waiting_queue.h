@@ -3,7 +3,6 @@
 #define URSA_COORDINATOR_SCHEDULING_WAITING_QUEUE_H_
 
 #include <array>
-#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,14 +14,12 @@
 #include "absl/container/flat_hash_map.h"
 #include "coordinator/scheduling/fair_share.h"
 #include "coordinator/scheduling/gang.h"
+#include "coordinator/scheduling/handle_table.h"
 #include "coordinator/scheduling/index_set.h"
 #include "coordinator/scheduling/options.h"
+#include "coordinator/scheduling/size_counts.h"
 
 namespace ursa {
-
-// How many gangs or entries there are of each size, ascending.
-using SizeCounts = absl::btree_map<int32_t, int32_t>;
-void AddSize(SizeCounts* counts, int32_t size, int32_t num);
 
 // The order, first to last:
 //   1 level: priority + one for each full aging step waited, at most kFrontLevel
@@ -33,8 +30,8 @@ void AddSize(SizeCounts* counts, int32_t size, int32_t num);
 //
 // Of an experiment with a limit only as many gangs stand in the queue as its limit leaves room for, the first by
 // position; the others are held back until slots of the experiment come free. A value, kept by deltas: each costs
-// O(log n) plus the number of users in the same workspace; looking for the first costs as many steps as users are
-// passed over. Times are as of the last order period (SetTime).
+// O(log n) plus the number of users in the same workspace and of different sizes that the user waits for; looking for
+// the first costs as many steps as users are passed over. Times are as of the last order period (SetTime).
 class WaitingQueue {
  public:
   static constexpr int32_t kFrontLevel = kPriorityMax + 1;
@@ -69,7 +66,7 @@ class WaitingQueue {
   // Returns a handle, good until Remove.
   int32_t Add(Job job);
   void Remove(int32_t handle);
-  const Job& job(int32_t handle) const { return jobs_[static_cast<size_t>(handle)]; }
+  const Job& job(int32_t handle) const { return jobs_[handle]; }
   int64_t num_jobs() const { return num_jobs_; }
   // Looks through all of them; kNone if it does not wait here.
   int32_t Find(const GangId& id) const;
@@ -102,35 +99,39 @@ class WaitingQueue {
   std::string DebugExport() const;
 
  private:
-  struct LineKey {
-    int32_t level = 0;
-    int32_t label_class = kNoLabels;
-    int32_t simd_level = 0;
-    int32_t min_ranks = 0;
-    friend bool operator<(const LineKey& a, const LineKey& b) {
-      return std::tie(a.level, a.label_class, a.simd_level, a.min_ranks) <
-             std::tie(b.level, b.label_class, b.simd_level, b.min_ranks);
-    }
-  };
   struct JobKey {
     int64_t position = 0;
     GangId id;
     int32_t handle = kNone;
     friend bool operator<(const JobKey& a, const JobKey& b) {
-      return std::tie(a.position, a.id) < std::tie(b.position, b.id);
+      if (a.position != b.position) return a.position < b.position;
+      return a.id < b.id;
     }
   };
-  using Line = absl::btree_set<JobKey>;
-  // Of one user: lines of gangs that differ in nothing but their place in the line.
-  struct UserLines {
-    absl::btree_map<LineKey, Line> lines;
-    std::bitset<kFrontLevel + 1> levels;  // that have a line
+  using JobKeys = absl::btree_set<JobKey>;
+  // Gangs of one user and one level that differ in nothing but their place in the line. The first of them stands apart
+  // from the others: it is all that is looked at most of the time.
+  struct Line {
+    int32_t label_class = kNoLabels;
+    int32_t simd_level = 0;
+    int32_t min_ranks = 0;
+    JobKey first;
+    JobKeys others;
+
+    bool IsOf(const Job& job) const {
+      return label_class == job.label_class && simd_level == job.simd_level && min_ranks == job.min_ranks;
+    }
+  };
+  using Lines = std::vector<Line>;  // in order of their firsts
+  struct Level {
+    int32_t num_queued = 0;    // gangs
+    std::vector<Lines> lines;  // by user, of the first users
   };
   struct Experiment {
     ExperimentSlots slots;
     int64_t num_queued = 0;  // slots that its gangs in the queue need
-    Line queued;
-    Line held_back;
+    JobKeys queued;
+    JobKeys held_back;
   };
 
   // Scores of users and workspaces, by index, as they would be.
@@ -142,11 +143,13 @@ class WaitingQueue {
   // Levels are kept upside down, so that the highest is found first.
   static int32_t UpsideDown(int32_t level) { return kFrontLevel - level; }
 
-  Job& mutable_job(int32_t handle) { return jobs_[static_cast<size_t>(handle)]; }
+  Job& mutable_job(int32_t handle) { return jobs_[handle]; }
   JobKey KeyOf(int32_t handle) const { return {job(handle).position, job(handle).id, handle}; }
 
   void Enter(int32_t handle);
   void Leave(int32_t handle);
+  // Moves the line, the first of which has changed, to where it belongs.
+  static void PutInOrder(Lines* lines, size_t line);
   // Moves gangs between queue and held back, as the limit has it.
   void Rebalance(Experiment* experiment);
   void DropIfEmpty(int64_t experiment_id);
@@ -154,13 +157,10 @@ class WaitingQueue {
   void SetLevel(int32_t handle);
   void ForgetRise(int32_t handle);
 
-  static LineKey LineOf(const Job& job) { return {job.level, job.label_class, job.simd_level, job.min_ranks}; }
-  // Where the lines of that level begin.
-  static LineKey FirstLineOf(int32_t level) { return {level, kNoLabels, 0, 0}; }
   SizeCounts* SizesOf(const Job& job);
   bool AnyFits(const SlotsByClass& limits) const;
   int32_t FirstOfLevel(int32_t level, const SlotsByClass& limits) const;
-  const JobKey* FirstOfUser(int32_t user, int32_t level, const SlotsByClass& limits) const;
+  const JobKey* FirstOfUser(int32_t user, const Lines& lines, const SlotsByClass& limits) const;
   void AppendLevel(int32_t level, size_t num_max, Scores* scores, std::vector<int32_t>* order) const;
 
   SchedulingOptions options_;
@@ -168,12 +168,10 @@ class WaitingQueue {
   int64_t aging_micros_;        // aging_step; 0: no aging
   int64_t period_ = INT64_MIN;  // the present one: time since the epoch / order_period
   FairShares shares_;
-  std::vector<Job> jobs_;  // by handle
-  std::vector<int32_t> unused_handles_;
+  HandleTable<Job> jobs_;
   int64_t num_jobs_ = 0;
-  std::vector<UserLines> users_;                         // by user
-  IndexSet levels_;                                      // upside down; that have a gang
-  std::array<int32_t, kFrontLevel + 1> num_on_level_{};  // in the queue
+  std::vector<Level> levels_;  // by level; in the queue
+  IndexSet used_levels_;       // upside down; that have a gang
   // min_ranks of those in the queue, by label class and SIMD level.
   std::vector<std::array<SizeCounts, kNumSimdLevels>> sizes_;
   absl::flat_hash_map<int64_t, Experiment> experiments_;
