@@ -78,22 +78,6 @@ class MapView : public KvReader {
   const std::shared_ptr<const Map> map_;
 };
 
-void ApplyTo(Map* map, const WriteBatch& batch) {
-  for (const WriteBatch::Operation& operation : batch.operations()) {
-    switch (operation.kind) {
-      case WriteBatch::Kind::kPut:
-        (*map)[operation.first] = std::make_shared<const std::string>(operation.second);
-        break;
-      case WriteBatch::Kind::kDelete:
-        map->erase(operation.first);
-        break;
-      case WriteBatch::Kind::kDeleteRange:
-        map->erase(map->lower_bound(operation.first), map->lower_bound(operation.second));
-        break;
-    }
-  }
-}
-
 }  // namespace
 
 class MemoryKvStore::Load : public SortedLoad {
@@ -125,6 +109,32 @@ class MemoryKvStore::Load : public SortedLoad {
 MemoryKvStore::MemoryKvStore() : current_(std::make_shared<Shared>()) {}
 
 MemoryKvStore::~MemoryKvStore() = default;
+
+// Notes in `undo`, if there is one, what was there before.
+void MemoryKvStore::ApplyTo(Map* map, const WriteBatch& batch, Undo* undo) {
+  const auto erase = [map, undo](Map::iterator begin, Map::iterator end) {
+    for (auto it = begin; undo != nullptr && it != end; ++it) undo->emplace_back(it->first, it->second);
+    map->erase(begin, end);
+  };
+  for (const WriteBatch::Operation& operation : batch.operations()) {
+    switch (operation.kind) {
+      case WriteBatch::Kind::kPut: {
+        std::shared_ptr<const std::string>& value = (*map)[operation.first];
+        if (undo != nullptr) undo->emplace_back(operation.first, value);
+        value = std::make_shared<const std::string>(operation.second);
+        break;
+      }
+      case WriteBatch::Kind::kDelete: {
+        const auto range = map->equal_range(operation.first);
+        erase(range.first, range.second);
+        break;
+      }
+      case WriteBatch::Kind::kDeleteRange:
+        erase(map->lower_bound(operation.first), map->lower_bound(operation.second));
+        break;
+    }
+  }
+}
 
 std::shared_ptr<const Map> MemoryKvStore::View() const {
   absl::MutexLock lock(&mu_);
@@ -178,15 +188,14 @@ absl::Status MemoryKvStore::Write(const WriteBatch& batch, Durability durability
   }
   absl::MutexLock lock(&mu_);
   URSA_RETURN_IF_ERROR(CheckFaults());
-  ApplyTo(MutableCurrent(), batch);
   ++num_writes_;
   if (durability == Durability::kSynced) {
-    for (const Entry& entry : unsynced_) ApplyTo(&synced_, entry.batch);
+    ApplyTo(MutableCurrent(), batch, nullptr);
     unsynced_.clear();
-    ApplyTo(&synced_, batch);
     ++num_synced_writes_;
   } else {
-    unsynced_.push_back({batch, /*durable=*/false});
+    unsynced_.push_back({batch, /*durable=*/false, {}});
+    ApplyTo(MutableCurrent(), batch, &unsynced_.back().undo);
   }
   return absl::OkStatus();
 }
@@ -194,24 +203,33 @@ absl::Status MemoryKvStore::Write(const WriteBatch& batch, Durability durability
 absl::Status MemoryKvStore::CommitLoad(WriteBatch batch) {
   absl::MutexLock lock(&mu_);
   URSA_RETURN_IF_ERROR(CheckFaults());
-  ApplyTo(MutableCurrent(), batch);
   ++num_writes_;
   ++num_synced_writes_;
-  // In its place among the buffered writes: a later sync must not bring an older value over the loaded one.
-  unsynced_.push_back({std::move(batch), /*durable=*/true});
+  // In its place among the buffered writes: what a crash keeps of these must not come over a newer load.
+  unsynced_.push_back({std::move(batch), /*durable=*/true, {}});
+  ApplyTo(MutableCurrent(), unsynced_.back().batch, &unsynced_.back().undo);
   return absl::OkStatus();
 }
 
 void MemoryKvStore::Crash(size_t num_kept) {
   absl::MutexLock lock(&mu_);
+  if (unsynced_.empty()) return;
+  Map* const map = MutableCurrent();
+  for (auto entry = unsynced_.rbegin(); entry != unsynced_.rend(); ++entry) {
+    for (auto before = entry->undo.rbegin(); before != entry->undo.rend(); ++before) {
+      if (before->second == nullptr) {
+        map->erase(before->first);
+      } else {
+        (*map)[before->first] = before->second;
+      }
+    }
+  }
   for (const Entry& entry : unsynced_) {
     if (!entry.durable && num_kept == 0) continue;
     if (!entry.durable) --num_kept;
-    ApplyTo(&synced_, entry.batch);
+    ApplyTo(map, entry.batch, nullptr);
   }
   unsynced_.clear();
-  current_ = std::make_shared<Shared>();
-  current_->map = synced_;
 }
 
 void MemoryKvStore::FailNthWrite(int64_t n, absl::Status status) {

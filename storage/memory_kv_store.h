@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -56,9 +57,12 @@ class MemoryKvStore : public KvStore {
 
  private:
   class Load;
+  // What a key had before a write; null: nothing.
+  using Undo = std::vector<std::pair<std::string, std::shared_ptr<const std::string>>>;
   struct Entry {
     WriteBatch batch;
     bool durable;  // a bulk load: survives a crash although older buffered writes may not
+    Undo undo;     // oldest first
   };
 
   // A map that does not change while it has views.
@@ -67,6 +71,7 @@ class MemoryKvStore : public KvStore {
     std::atomic<int64_t> num_views = 0;
   };
 
+  static void ApplyTo(Map* map, const WriteBatch& batch, Undo* undo);
   absl::Status CommitLoad(WriteBatch batch);
   absl::Status CheckFaults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::shared_ptr<const Map> View() const;
@@ -75,8 +80,7 @@ class MemoryKvStore : public KvStore {
 
   mutable absl::Mutex mu_;
   std::shared_ptr<Shared> current_ ABSL_GUARDED_BY(mu_);
-  Map synced_ ABSL_GUARDED_BY(mu_);                   // what a power failure leaves, without `unsynced_`
-  std::vector<Entry> unsynced_ ABSL_GUARDED_BY(mu_);  // since the last synced write, in order
+  std::vector<Entry> unsynced_ ABSL_GUARDED_BY(mu_);  // since the last synced write, in order: a crash undoes them
   int64_t writes_until_failure_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
   bool disk_full_ ABSL_GUARDED_BY(mu_) = false;

@@ -39,6 +39,28 @@ TEST(MemoryKvStoreTest, CrashForgetsWhatWasNotSynced) {
   EXPECT_THAT(Scan(store, {}), ElementsAre(KeyValue{"a", "1"}, KeyValue{"b", "2"}));
 }
 
+TEST(MemoryKvStoreTest, CrashBringsBackWhatBufferedWritesReplacedOrDeleted) {
+  MemoryKvStore store;
+  ASSERT_TRUE(Put(&store, {{"a", "1"}, {"b", "1"}, {"c", "1"}, {"d", "1"}}, Durability::kSynced).ok());
+  WriteBatch batch;
+  batch.Put("a", "2");
+  batch.Put("a", "3");
+  batch.Delete("a");
+  batch.Delete("not there");
+  batch.DeleteRange("b", "d");
+  batch.Put("c", "2");
+  ASSERT_TRUE(store.Write(batch, Durability::kBuffered).ok());
+  ASSERT_TRUE(Put(&store, {{"d", "2"}, {"e", "2"}}, Durability::kBuffered).ok());
+  EXPECT_THAT(Scan(store, {}), ElementsAre(KeyValue{"c", "2"}, KeyValue{"d", "2"}, KeyValue{"e", "2"}));
+  store.Crash();
+  EXPECT_THAT(Scan(store, {}),
+              ElementsAre(KeyValue{"a", "1"}, KeyValue{"b", "1"}, KeyValue{"c", "1"}, KeyValue{"d", "1"}));
+  ASSERT_TRUE(store.Write(batch, Durability::kBuffered).ok());
+  ASSERT_TRUE(Put(&store, {{"e", "2"}}, Durability::kBuffered).ok());
+  store.Crash(/*num_kept=*/1);
+  EXPECT_THAT(Scan(store, {}), ElementsAre(KeyValue{"c", "2"}, KeyValue{"d", "1"}));
+}
+
 TEST(MemoryKvStoreTest, CrashMayKeepTheOldestBufferedWrites) {
   MemoryKvStore store;
   for (const char* value : {"1", "2", "3"}) ASSERT_TRUE(Put(&store, {{"a", value}}, Durability::kBuffered).ok());

@@ -89,14 +89,24 @@ absl::Status StoredRecords::Portion::Parse() {
   return absl::OkStatus();
 }
 
-StoredRecords::StoredRecords(const RecordStore* store)
-    : store_(store), scanner_([this] { Scan(); }), parser_([this] { ParseUntilEnd(); }) {}
+StoredRecords::StoredRecords(const RecordStore* store) : store_(store) {
+  Scan();
+  {
+    absl::MutexLock lock(&mu_);
+    if (!absl::IsCancelled(scan_status_)) return;
+    is_scanned_ = false;
+  }
+  has_threads_ = true;
+  scanner_ = std::thread([this] { Scan(); });
+  parser_ = std::thread([this] { ParseUntilEnd(); });
+}
 
 StoredRecords::~StoredRecords() {
   {
     absl::MutexLock lock(&mu_);
     is_unwanted_ = true;
   }
+  if (!has_threads_) return;
   scanner_.join();
   parser_.join();
 }
@@ -134,8 +144,9 @@ bool StoredRecords::HandOver(std::unique_ptr<Portion> portion) {
   auto may_go_on = [this]()
                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return portions_.size() < kPortionsMax || is_unwanted_; };
   mu_.Await(absl::Condition(&may_go_on));
+  num_handed_over_ += portion->sizes.size();
   portions_.push_back(std::move(portion));
-  return !is_unwanted_;
+  return !is_unwanted_ && (has_threads_ || portions_.size() < kPortionsMax);
 }
 
 void StoredRecords::Scan() {
@@ -147,9 +158,14 @@ void StoredRecords::Scan() {
 
 absl::Status StoredRecords::ScanAll() {
   auto portion = std::make_unique<Portion>();
+  size_t num_known = num_handed_over_;
   URSA_RETURN_IF_ERROR(store_->VisitAll([&](std::string_view table, std::string_view id,
                                             std::string_view bytes) -> absl::Status {
     if (table == kMetaTable) return ReadCommit(id, bytes);
+    if (num_known > 0) {
+      --num_known;
+      return absl::OkStatus();
+    }
     portion->Add(table, id, bytes);
     if (!portion->is_full()) return absl::OkStatus();
     return HandOver(std::exchange(portion, std::make_unique<Portion>())) ? absl::OkStatus() : absl::CancelledError();

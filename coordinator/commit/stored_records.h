@@ -30,6 +30,9 @@ void AddCommitToBatch(uint64_t sequence, RecordBatch* batch);
 //   2 most of the work: the parser's thread, or who calls Next: rather than wait it parses, too
 //   3 Next, in order
 //
+// The first portions the constructor scans. A store that has no more is read without the two threads, which would cost
+// more than they bring.
+//
 // For one thread, which calls Next until it gives nothing and then asks for the results.
 class StoredRecords {
  public:
@@ -54,9 +57,10 @@ class StoredRecords {
   struct Portion;
 
   void Scan();
+  // What has not been handed over yet.
   absl::Status ScanAll();
   absl::Status ReadCommit(std::string_view id, std::string_view bytes);
-  // Waits until there is room for it. False: nobody wants more.
+  // Waits until there is room for it. False: nobody wants more, or there is room for more only beside who calls Next.
   bool HandOver(std::unique_ptr<Portion> portion);
   void ParseUntilEnd();
   // Takes the oldest portion that nobody has taken, and parses it with the lock given up meanwhile. There is one.
@@ -64,8 +68,9 @@ class StoredRecords {
 
   const RecordStore* const store_;
 
-  // Of the scanner, until Next has given nothing.
+  // Of the scanner, until Next has given nothing; before it starts, of the constructor.
   uint64_t sequence_ = 0;
+  size_t num_handed_over_ = 0;  // records
 
   // Of who calls Next.
   absl::Status status_;
@@ -77,6 +82,7 @@ class StoredRecords {
   bool is_scanned_ ABSL_GUARDED_BY(mu_) = false;                        // all that can be read is in portions_
   absl::Status scan_status_ ABSL_GUARDED_BY(mu_);
   bool is_unwanted_ ABSL_GUARDED_BY(mu_) = false;  // nobody will call Next
+  bool has_threads_ = false;                       // set before they start
   std::thread scanner_;
   std::thread parser_;
 };

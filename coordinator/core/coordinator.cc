@@ -157,7 +157,7 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
   {
     Tx tx(env_.commit);
     if (message.message_case() == Message::kHello) {
-      status = workers_.Hello(tx, session, message.hello());
+      status = workers_.Hello(tx, session, std::move(*message.mutable_hello()));
       if (status.ok()) {
         doctor_.OnReconnected(tx, workers_.WorkerOf(session.get()));
         predictions_.OnReconnected(tx, workers_.WorkerOf(session.get()));

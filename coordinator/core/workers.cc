@@ -249,7 +249,8 @@ void Workers::OnLeft(Tx& tx, int64_t worker_id) {
 void Workers::Send(Tx& tx, int64_t worker_id, worker::v1::ConnectResponse message) {
   const auto it = leases_.find(worker_id);
   if (it == leases_.end() || it->second.session == nullptr) return;
-  tx.AfterDurable([session = it->second.session, message = std::move(message)] { session->Send(message); });
+  tx.AfterDurable(
+      [session = it->second.session, message = std::move(message)]() mutable { session->Send(std::move(message)); });
 }
 
 worker::v1::DesiredState Workers::Desired(const Tx& tx, int64_t worker_id) const {

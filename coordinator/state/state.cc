@@ -446,31 +446,34 @@ const records::AuditHeadRecord& State::audit_head() const {
 
 namespace {
 
-std::string Export(const google::protobuf::Message& record, bool readable) {
-  std::string out;
-  if (readable) {
-    google::protobuf::TextFormat::Printer printer;
-    printer.SetSingleLineMode(true);
-    printer.PrintToString(record, &out);
-    return out;
+using google::protobuf::io::CodedOutputStream;
+
+void Export(const google::protobuf::Message& record, bool readable, CodedOutputStream* out) {
+  if (!readable) {
+    record.SerializeToCodedStream(out);
+    return;
   }
-  google::protobuf::io::StringOutputStream stream(&out);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);  // maps
-  record.SerializeToCodedStream(&coded);
-  coded.Trim();
-  return out;
+  google::protobuf::TextFormat::Printer printer;
+  printer.SetSingleLineMode(true);
+  std::string text;
+  printer.PrintToString(record, &text);
+  out->WriteString(text);
 }
 
 template <typename Record>
-void ExportTable(const State& state, bool readable, std::ostream* out) {
+void ExportTable(const State& state, bool readable, CodedOutputStream* out) {
+  const std::string begin = std::string(EntityTraits<Record>::kTable) + " ";
   for (const auto& [key, record] : state.All<Record>()) {
-    *out << EntityTraits<Record>::kTable << " " << RecordId(key) << ": " << Export(record, readable) << "\n";
+    out->WriteString(begin);
+    out->WriteString(RecordId(key));
+    out->WriteString(": ");
+    Export(record, readable, out);
+    out->WriteString("\n");
   }
 }
 template <typename... Records>
 struct Exporter {
-  static void Export(const State& state, bool readable, std::ostream* out) {
+  static void Export(const State& state, bool readable, CodedOutputStream* out) {
     (ExportTable<Records>(state, readable, out), ...);
   }
 };
@@ -478,8 +481,14 @@ struct Exporter {
 }  // namespace
 
 std::string State::DebugExport(bool readable) const {
-  std::ostringstream out;
-  AllEntities<Exporter>::Export(*this, readable, &out);
+  std::string records;
+  {
+    google::protobuf::io::StringOutputStream stream(&records);
+    CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);  // maps
+    AllEntities<Exporter>::Export(*this, readable, &coded);
+  }
+  std::ostringstream out(std::move(records), std::ios::ate);
   for (const TrialId& id : waiting_trials_) out << "waiting " << TaskName(id) << "\n";
   for (const TrialId& id : gangs_) out << "gang " << TaskName(id) << "\n";
   for (const int64_t id : waiting_aux_) out << "waiting a" << id << "\n";

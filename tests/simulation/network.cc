@@ -186,7 +186,7 @@ void Connection::PumpDown() {
     }
     if (world_.now() - item.sent > kLease) world_.Count(Fault::kMessageLate);
     world_.Trace("down", name_.host, name_.stream_id, static_cast<int64_t>(item.message.message_case()));
-    agent_->OnStreamMessage(name_.stream_id, item.message);
+    agent_->OnStreamMessage(name_.stream_id, std::move(item.message));
   }
 }
 

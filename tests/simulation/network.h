@@ -3,8 +3,8 @@
 #define URSA_TESTS_SIMULATION_NETWORK_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,7 +30,7 @@ class Network;
 class AgentEnd {
  public:
   virtual ~AgentEnd() = default;
-  virtual void OnStreamMessage(int64_t stream_id, const worker::v1::ConnectResponse& message) = 0;
+  virtual void OnStreamMessage(int64_t stream_id, worker::v1::ConnectResponse message) = 0;
   virtual void OnStreamClosed(int64_t stream_id, const absl::Status& status) = 0;
   // Until when its process stands still.
   virtual absl::Time PausedUntil() const = 0;
@@ -89,9 +89,9 @@ class Connection final : public WorkerSession, public std::enable_shared_from_th
   };
   template <typename Message>
   struct Direction {
-    std::deque<Item<Message>> items;
-    bool is_closed = false;  // takes nothing more
-    bool has_pump = false;   // an event will look at `items`
+    std::list<Item<Message>> items;  // mostly empty, when a deque would have memory all the same
+    bool is_closed = false;          // takes nothing more
+    bool has_pump = false;           // an event will look at `items`
     absl::Time last_due;
   };
 

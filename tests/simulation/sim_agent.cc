@@ -150,7 +150,7 @@ void SimAgent::ScheduleTurn(absl::Time time) {
 void SimAgent::Turn() {
   turn_at_ = absl::InfiniteFuture();
   if (paused_until_ > world_.now()) return ScheduleTurn(paused_until_);
-  const std::deque<std::function<void()>> inputs = std::exchange(mailbox_, {});
+  const std::vector<std::function<void()>> inputs = std::exchange(mailbox_, {});
   for (const auto& input : inputs) input();
   const int64_t incarnation = incarnation_;
   for (AgentAction& action : state_->TakeActions(clock_.Now())) {
@@ -236,8 +236,8 @@ void SimAgent::Reap(int64_t process_id, const worker::v1::TaskExited& exited) {
 
 // ---- the coordinator
 
-void SimAgent::OnStreamMessage(int64_t stream_id, const worker::v1::ConnectResponse& message) {
-  Post([this, stream_id, message] { state_->OnMessage(stream_id, message, clock_.Now()); });
+void SimAgent::OnStreamMessage(int64_t stream_id, worker::v1::ConnectResponse message) {
+  Post([this, stream_id, message = std::move(message)] { state_->OnMessage(stream_id, message, clock_.Now()); });
 }
 
 void SimAgent::OnStreamClosed(int64_t stream_id, const absl::Status& status) {

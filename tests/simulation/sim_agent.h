@@ -89,7 +89,7 @@ class SimAgent : public AgentEnd {
   const Cluster& cluster() const { return cluster_; }
 
   absl::Time PausedUntil() const override { return paused_until_; }
-  void OnStreamMessage(int64_t stream_id, const worker::v1::ConnectResponse& message) override;
+  void OnStreamMessage(int64_t stream_id, worker::v1::ConnectResponse message) override;
   void OnStreamClosed(int64_t stream_id, const absl::Status& status) override;
 
  private:
@@ -155,7 +155,7 @@ class SimAgent : public AgentEnd {
   std::unique_ptr<AgentState> state_;
   std::shared_ptr<Connection> connection_;
   int64_t stream_id_ = 0;
-  std::deque<std::function<void()>> mailbox_;
+  std::vector<std::function<void()>> mailbox_;
   absl::Time turn_at_ = absl::InfiniteFuture();  // of the next turn that is scheduled
   int64_t turn_number_ = 0;
   std::map<int64_t, Process> processes_;
