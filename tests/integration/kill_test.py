@@ -2,6 +2,7 @@
 """kill -9 of a rank, of the coordinator and of the worker in the middle of training: the job ends bit-equal to undisturbed. A rank
 that is stopped is found and named. With a lost worker, and no slot elsewhere, no step is lost."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -97,28 +98,40 @@ class StopTest(unittest.TestCase):
 
 
 class LossTest(unittest.TestCase):
-    def test_an_elastic_job_loses_no_step_with_a_worker(self):
-        with tempfile.TemporaryDirectory() as scratch, Cluster(slots=1) as ursa:
-            second = [str(BIN / "ursa-worker"), "--dir", str(ursa.folder / "second"), "--server", ursa.env["URSA_SERVER"],
-                      "--token_file", str(ursa.folder / "worker.token"), "--slots", "1"]
-            with open(ursa.folder / "second.log", "wb") as log, subprocess.Popen(second, env=ursa.env, stdout=log, stderr=log):
-                wait_until(lambda: len(ursa.ok("worker", "list")["workers"]) == 2, 60, "the second worker")
-                draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
-                ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
-                recipe = write_recipe(scratch, "stripes", epochs=6)
-                elastic = ["--set", "resources.min_slots_per_trial=1", "--set", "checkpoint.every_steps=1000"]
-                job = ursa.ok("experiment", "create", recipe, *elastic)["experiment_id"]
-                # In the middle of an epoch of 8 steps: only at its end would there be a checkpoint.
-                step = wait_until(lambda: 3 <= (step := ursa.ok("experiment", "show", job)["step"]) % 8 <= 5 and step, 120, "steps")
-                lost = [(pid, command) for pid, command in ursa.processes() if str(ursa.folder / "second") in command]
-                self.assertTrue(any("--rank 1" in command for _, command in lost), lost)
-                for pid, _ in lost:
+    """Two workers that nobody starts anew, of one slot each, in a pool of their own."""
+
+    def lose_worker_of(self, rank):
+        with tempfile.TemporaryDirectory() as scratch, Cluster(slots=1) as ursa, contextlib.ExitStack() as workers:
+            for name in ("one", "two"):
+                command = [str(BIN / "ursa-worker"), "--dir", str(ursa.folder / name), "--server", ursa.env["URSA_SERVER"],
+                           "--token_file", str(ursa.folder / "worker.token"), "--slots", "1", "--pool", "pair"]
+                log = workers.enter_context(open(ursa.folder / f"{name}.log", "wb"))
+                worker = workers.enter_context(subprocess.Popen(command, env=ursa.env, stdout=log, stderr=log))
+                workers.callback(worker.kill)
+            wait_until(lambda: len(ursa.ok("worker", "list")["workers"]) == 3, 60, "the workers")
+            draw_stripes(pathlib.Path(scratch, "stripes"), each=40)
+            ursa.ok("dataset", "import", "stripes", pathlib.Path(scratch, "stripes"), "--split", "random:0.2:seed=42")
+            recipe = write_recipe(scratch, "stripes", epochs=6)
+            elastic = ["--set", "resources.pool=pair", "--set", "resources.min_slots_per_trial=1", "--set", "checkpoint.every_steps=1000"]
+            job = ursa.ok("experiment", "create", recipe, *elastic)["experiment_id"]
+            # In the middle of an epoch of 8 steps: only at its end would there be a checkpoint.
+            step = wait_until(lambda: 3 <= (step := ursa.ok("experiment", "show", job)["step"]) % 8 <= 5 and step, 120, "steps")
+            of_rank = next(command for _, command in ursa.processes("ursa-task") if f"--rank {rank} " in command)
+            folder = next(str(ursa.folder / name) for name in ("one", "two") if str(ursa.folder / name) in of_rank)
+            for pid, command in ursa.processes():
+                if folder in command:
                     os.kill(pid, signal.SIGKILL)
-                shown = wait_until(lambda: (s := ursa.ok("experiment", "show", job))["state"] in ENDED and s, 240, f"the end of {job}")
-                self.assertEqual(shown["state"], "COMPLETED", shown["reason"])
-                # Not a restart, although the other rank sees that its group is lost before the worker's lease ends.
-                self.assertEqual((shown["moves"], shown["restarts"]), (1, 0))
-                self.assertGreaterEqual(shown["resumed_from_step"], step)
+            shown = wait_until(lambda: (s := ursa.ok("experiment", "show", job))["state"] in ENDED and s, 240, f"the end of {job}")
+            self.assertEqual(shown["state"], "COMPLETED", shown["reason"])
+            # Not a restart, although the other rank sees that its group is lost before the worker's lease ends.
+            self.assertEqual((shown["moves"], shown["restarts"]), (1, 0))
+            self.assertGreaterEqual(shown["resumed_from_step"], step)
+
+    def test_an_elastic_job_loses_no_step_with_a_worker(self):
+        self.lose_worker_of(rank=1)
+
+    def test_nor_with_the_worker_of_rank_0(self):
+        self.lose_worker_of(rank=0)
 
 
 if __name__ == "__main__":
