@@ -20,7 +20,7 @@ constexpr int32_t kBatchSizeMax = 65'536;
 constexpr int32_t kSlotsMax = 8'192;
 
 absl::Status CheckResize(const v1::Resize& resize) {
-  const std::string path = "data.item_transforms.resize";
+  const FieldPath path = "data.item_transforms.resize";
   URSA_RETURN_IF_ERROR(CheckInt(path + ".size", resize.size(), 8, 1024));
   URSA_RETURN_IF_ERROR(CheckChoice(path + ".method", resize.method(), {"crop", "squish", "pad"}));
   return CheckChoice(path + ".pad_mode", resize.pad_mode(), {"reflection", "border", "zeros"});
@@ -28,7 +28,7 @@ absl::Status CheckResize(const v1::Resize& resize) {
 
 absl::Status CheckRandomResizedCrop(const v1::RandomResizedCrop& crop) {
   constexpr double kRatioMax = 100;
-  const std::string path = "data.item_transforms.random_resized_crop";
+  const FieldPath path = "data.item_transforms.random_resized_crop";
   URSA_RETURN_IF_ERROR(CheckInt(path + ".size", crop.size(), 8, 1024));
   URSA_RETURN_IF_ERROR(CheckDouble(path + ".min_scale", crop.min_scale(), 0, 1, Ends::kHigh));
   URSA_RETURN_IF_ERROR(CheckDouble(path + ".max_scale", crop.max_scale(), crop.min_scale(), 1));
@@ -47,7 +47,7 @@ absl::Status CheckItemTransforms(const v1::ItemTransforms& item) {
 absl::Status CheckAugTransforms(const v1::AugTransforms& aug) {
   constexpr double kMultMax = 1000;
   constexpr double kZoomMax = 10;
-  const std::string path = "data.batch_transforms.aug_transforms";
+  const FieldPath path = "data.batch_transforms.aug_transforms";
   URSA_RETURN_IF_ERROR(CheckDouble(path + ".mult", aug.mult(), 0, kMultMax));
   URSA_RETURN_IF_ERROR(CheckDouble(path + ".max_rotate", aug.max_rotate(), 0, 180));
   URSA_RETURN_IF_ERROR(CheckDouble(path + ".min_zoom", aug.min_zoom(), 0, kZoomMax, Ends::kHigh));
@@ -66,16 +66,18 @@ absl::Status CheckAugTransforms(const v1::AugTransforms& aug) {
 absl::Status CheckNormalize(const v1::Normalize& normalize) {
   constexpr int kNumChannels = 3;
   constexpr double kMeanMax = 1000;
-  const std::string path = "data.batch_transforms.normalize";
+  constexpr const char* kMeans[kNumChannels] = {".mean[0]", ".mean[1]", ".mean[2]"};
+  constexpr const char* kStds[kNumChannels] = {".std[0]", ".std[1]", ".std[2]"};
+  const FieldPath path = "data.batch_transforms.normalize";
   const auto check_size = [&](const char* field, int size) {
     if (size == kNumChannels) return absl::OkStatus();
-    return BadValue(absl::StrCat(path, ".", field), absl::StrCat(size, " values"), "3 values, for red, green and blue");
+    return BadValue(path + field, absl::StrCat(size, " values"), "3 values, for red, green and blue");
   };
-  URSA_RETURN_IF_ERROR(check_size("mean", normalize.mean_size()));
-  URSA_RETURN_IF_ERROR(check_size("std", normalize.std_size()));
+  URSA_RETURN_IF_ERROR(check_size(".mean", normalize.mean_size()));
+  URSA_RETURN_IF_ERROR(check_size(".std", normalize.std_size()));
   for (int i = 0; i < kNumChannels; ++i) {
-    URSA_RETURN_IF_ERROR(CheckDouble(absl::StrCat(path, ".mean[", i, "]"), normalize.mean(i), -kMeanMax, kMeanMax));
-    URSA_RETURN_IF_ERROR(CheckDouble(absl::StrCat(path, ".std[", i, "]"), normalize.std(i), 0, kMeanMax, Ends::kHigh));
+    URSA_RETURN_IF_ERROR(CheckDouble(path + kMeans[i], normalize.mean(i), -kMeanMax, kMeanMax));
+    URSA_RETURN_IF_ERROR(CheckDouble(path + kStds[i], normalize.std(i), 0, kMeanMax, Ends::kHigh));
   }
   return absl::OkStatus();
 }
@@ -94,7 +96,7 @@ absl::Status CheckModel(const v1::ModelSpec& model) {
 
 absl::Status CheckFineTune(const v1::FineTune& fine_tune) {
   constexpr double kFactorMax = 1e9;
-  const std::string path = "train.fine_tune";
+  const FieldPath path = "train.fine_tune";
   URSA_RETURN_IF_ERROR(CheckInt(path + ".epochs", fine_tune.epochs(), 1, 10'000));
   URSA_RETURN_IF_ERROR(CheckInt(path + ".freeze_epochs", fine_tune.freeze_epochs(), 0, 10'000));
   URSA_RETURN_IF_ERROR(CheckDouble(path + ".base_lr", fine_tune.base_lr(), 0, 10, Ends::kHigh));
@@ -122,7 +124,7 @@ absl::Status CheckTrain(const v1::TrainSpec& train) {
     }
   }
   if (train.has_callbacks() && train.callbacks().has_early_stopping()) {
-    const std::string path = "train.callbacks.early_stopping";
+    const FieldPath path = "train.callbacks.early_stopping";
     const v1::EarlyStopping& early_stopping = train.callbacks().early_stopping();
     URSA_RETURN_IF_ERROR(CheckChoice(path + ".monitor", early_stopping.monitor(), Monitors(train)));
     URSA_RETURN_IF_ERROR(CheckDouble(path + ".min_delta", early_stopping.min_delta(), 0, 1e9));
@@ -177,7 +179,7 @@ absl::Status CheckBatchOnSlots(const v1::ExperimentSpec& filled) {
   const int32_t batch_size = filled.data().batch_size();
   const int32_t slots = filled.resources().slots_per_trial();
   const int32_t min_slots = filled.resources().min_slots_per_trial();
-  const std::string path = "data.batch_size";
+  const FieldPath path = "data.batch_size";
   const std::string value = absl::StrCat(batch_size);
   if (batch_size % slots != 0) {
     return BadValue(path, value, absl::StrCat("a multiple of resources.slots_per_trial, which is ", slots));

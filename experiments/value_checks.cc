@@ -9,15 +9,15 @@
 
 namespace ursa {
 
-absl::Status BadValue(const std::string& path, const std::string& value, const std::string& allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ": ", value, "; allowed: ", allowed));
+absl::Status BadValue(const FieldPath& path, const std::string& value, const std::string& allowed) {
+  return absl::InvalidArgumentError(absl::StrCat(path.ToString(), ": ", value, "; allowed: ", allowed));
 }
 
-absl::Status MissingValue(const std::string& path, const std::string& allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ": missing; allowed: ", allowed));
+absl::Status MissingValue(const FieldPath& path, const std::string& allowed) {
+  return absl::InvalidArgumentError(absl::StrCat(path.ToString(), ": missing; allowed: ", allowed));
 }
 
-absl::Status CheckChoice(const std::string& path, const std::string& value, const std::vector<std::string>& allowed) {
+absl::Status CheckChoice(const FieldPath& path, const std::string& value, const std::vector<std::string>& allowed) {
   if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return absl::OkStatus();
   const std::string words = absl::StrJoin(allowed, ", ");
   if (value.empty()) return MissingValue(path, words);
@@ -26,12 +26,18 @@ absl::Status CheckChoice(const std::string& path, const std::string& value, cons
                   nearest.empty() ? words : absl::StrCat(words, " (hint: ", nearest, "?)"));
 }
 
-absl::Status CheckInt(const std::string& path, int64_t value, int64_t low, int64_t high) {
+absl::Status CheckChoice(const FieldPath& path, const std::string& value,
+                         std::initializer_list<std::string_view> allowed) {
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return absl::OkStatus();
+  return CheckChoice(path, value, std::vector<std::string>(allowed.begin(), allowed.end()));
+}
+
+absl::Status CheckInt(const FieldPath& path, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
   return BadValue(path, absl::StrCat(value), absl::StrCat(low, " to ", high));
 }
 
-absl::Status CheckDouble(const std::string& path, double value, double low, double high, Ends ends) {
+absl::Status CheckDouble(const FieldPath& path, double value, double low, double high, Ends ends) {
   const bool with_low = ends == Ends::kBoth || ends == Ends::kLow;
   const bool with_high = ends == Ends::kBoth || ends == Ends::kHigh;
   // NaN is in no range.
@@ -42,9 +48,9 @@ absl::Status CheckDouble(const std::string& path, double value, double low, doub
                                                        with_high ? ", at most " : ", less than ", high));
 }
 
-absl::Status At(const std::string& path, const absl::Status& status) {
+absl::Status At(const FieldPath& path, const absl::Status& status) {
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+  return absl::Status(status.code(), absl::StrCat(path.ToString(), ": ", status.message()));
 }
 
 }  // namespace ursa

@@ -321,14 +321,16 @@ absl::Status CheckTrials(const v1::ExperimentSpec& filled, const TrialCheck& che
     for (const std::string& value : EndValues(hyperparameter)) {
       Hyperparameters values = center;
       values[hyperparameter.name()] = value;
-      URSA_RETURN_IF_ERROR(At(
-          absl::StrCat("hyperparameters[", i, "]: ", hyperparameter.name(), "=", absl::CEscape(value)), check(values)));
+      const absl::Status status = check(values);
+      if (status.ok()) continue;
+      return At(absl::StrCat("hyperparameters[", i, "]: ", hyperparameter.name(), "=", absl::CEscape(value)), status);
     }
   }
   for (int32_t trial = 1; trial <= std::min(NumTrials(filled), kTrialsCheckedMax); ++trial) {
     const Hyperparameters values = TrialHyperparameters(filled, trial);
-    URSA_RETURN_IF_ERROR(
-        At(absl::StrCat("trial ", trial, " (", absl::CEscape(HyperparametersText(values)), ")"), check(values)));
+    const absl::Status status = check(values);
+    if (status.ok()) continue;
+    return At(absl::StrCat("trial ", trial, " (", absl::CEscape(HyperparametersText(values)), ")"), status);
   }
   return absl::OkStatus();
 }
