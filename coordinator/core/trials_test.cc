@@ -281,6 +281,10 @@ TEST_F(TrialsTest, CancelEndsAllTrials) {
   const auto canceled = harness_.Change<v1::Experiment>(
       [&](Tx& tx, const Caller& caller) { return harness_.coordinator().experiments().Cancel(tx, caller, id); });
   ASSERT_TRUE(canceled.ok()) << canceled.status();
+  // Answers to changes are kept for retries: they have the sums, not the trials.
+  EXPECT_EQ(canceled->trials_size(), 0);
+  EXPECT_EQ(canceled->num_steps(), harness_.Get(id).num_steps());
+  EXPECT_GT(canceled->num_steps(), 0);
   EXPECT_EQ(worker_.desired().orders_size(), 0);
   for (const char* name : {"t1.1", "t1.2"}) harness_.Exit(&worker_, name, 1, 0, 9);
   const v1::Experiment shown = harness_.Get(id);
