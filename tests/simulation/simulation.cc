@@ -36,8 +36,9 @@ Draw DrawCluster(World* world, const SimulationOptions& options) {
   draw.kind = world->Chance(0.25) ? "cuda" : "cpu";
   // Times are shorter than in production, so that what they lead to happens in a short run.
   CoordinatorOptions& coordinator = draw.coordinator.coordinator;
-  // Longer than anything may be under way of a worker that is not lost: what it has brought, it comes to name.
-  coordinator.garbage_age = world->Between(absl::Seconds(8), absl::Seconds(16));
+  // Longer than anything may be under way of a worker that is not lost: what it has brought, it comes to name. A call's
+  // deadline, a lease and a standstill of a quarter of this time; in production 30 s, 3 s and 15 s of 60 s.
+  coordinator.garbage_age = world->Between(absl::Seconds(11), absl::Seconds(18));
   coordinator.heartbeat =
       draw.num_workers < kManyWorkers ? world->Between(absl::Milliseconds(300), absl::Seconds(1)) : absl::Seconds(1);
   coordinator.leaving_time = world->Between(absl::Seconds(2), absl::Seconds(20));
