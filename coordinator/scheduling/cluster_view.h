@@ -21,9 +21,9 @@ namespace ursa {
 
 // The cluster as the scheduler sees it: workers, gangs that run and wait, use, and the time. No clock, no lock, no
 // randomness: the same content gives the same decisions, and a view built anew from what the deltas said is equal to
-// the one kept by them. Whoever owns it tells it of every change; a change costs O(log n), and so does a decision. A
-// decision that finds nothing to do for a pool costs a fraction of a microsecond; pools in which nothing changed are
-// not looked at.
+// the one kept by them. Whoever owns it tells it of every change; a change costs O(log n), and so does a decision; but
+// one that preempts costs that for each gang that has started since the last that did. A decision that finds nothing to
+// do for a pool costs a fraction of a microsecond; pools in which nothing changed are not looked at.
 class ClusterView {
  public:
   // The use of a user that should be put on record.

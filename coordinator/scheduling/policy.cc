@@ -49,16 +49,16 @@ int32_t Start(Pool* pool, int32_t waiting, int64_t available, SlotRequest reques
 // Those of the running gangs that may have to give way so that `num_missing` slots come free for the head: of each
 // priority from below, and of each size, the cheapest that are enough alone; up to the priority at which they are. Of
 // gangs that are alike but for the labels of their workers, all.
-std::vector<int32_t> CandidatesFor(const Pool& pool, const Job& head, int64_t num_missing, absl::Time now) {
+std::vector<int32_t> CandidatesFor(Pool* pool, const Job& head, int64_t num_missing, absl::Time now) {
   std::vector<int32_t> handles;
   int64_t num_found = 0;  // slots
   for (int32_t priority = 1; priority < head.priority && num_found < num_missing; ++priority) {
-    for (const Pool::PreemptionGroup& group : pool.preemption_order()[static_cast<size_t>(priority)]) {
+    for (const Pool::PreemptionGroup& group : pool->preemption_order()[static_cast<size_t>(priority)]) {
       if (group.gives[LevelOf(head)] == 0) continue;
       int64_t num_left = num_missing;  // slots, of this group alone
       for (auto it = group.gangs.begin(); it != group.gangs.end() && num_left > 0; ++it) {
-        const Pool::Running& running = pool.running(it->running);
-        const int64_t num_slots = pool.GivesTo(running, head);
+        const Pool::Running& running = pool->running(it->running);
+        const int64_t num_slots = pool->GivesTo(running, head);
         if (num_slots == 0 || (running.protected_until > now && running.protected_level >= head.priority)) continue;
         handles.push_back(it->running);
         num_found += num_slots;
@@ -73,7 +73,7 @@ void PreemptFor(Pool* pool, int32_t waiting, absl::Time now, Decisions* decision
   const Job& head = pool->queue().job(waiting);
   const int64_t num_missing = NumMissing(*pool, head) - pool->NumStoppingFor(head);
   if (num_missing <= 0 || pool->NumBelow(head.priority, head.simd_level) < num_missing) return;
-  const std::vector<int32_t> handles = CandidatesFor(*pool, head, num_missing, now);
+  const std::vector<int32_t> handles = CandidatesFor(pool, head, num_missing, now);
   std::vector<VictimCandidate> candidates;
   for (const int32_t handle : handles) {
     const Pool::Running& running = pool->running(handle);

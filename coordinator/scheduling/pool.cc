@@ -8,6 +8,13 @@
 #include "base/log.h"
 
 namespace ursa {
+namespace {
+
+Pool::PreemptionKey KeyOf(const Pool::Running& running, int32_t handle) {
+  return {absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id, handle};
+}
+
+}  // namespace
 
 Pool::Pool(PoolKey key, const SchedulingOptions& options) : key_(std::move(key)), options_(options), queue_(options) {}
 
@@ -72,28 +79,55 @@ void Pool::Count(int32_t handle, int sign) {
     (running.stopping ? num_stopping_ : num_by_priority_[static_cast<size_t>(running.priority)])[level] +=
         sign * num_slots;
   }
-  if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) CountInOrder(handle, sign);
+  if (sign < 0) {
+    TakeOutOfOrder(handle);
+  } else if (!running.stopping && running.gives[0] > 0 && running.priority <= kPriorityMax) {
+    PutInOrder(handle);
+  }
   if (!running.stopping || !running.preempted_for) return;
   const auto [claim, is_new] = claims_.try_emplace(*running.preempted_for);
   if (is_new) claim->second.waiting = queue_.Find(claim->first);
   claim->second.num_stopping += sign;
 }
 
-void Pool::CountInOrder(int32_t handle, int sign) {
-  const Running& running = this->running(handle);
+void Pool::PutInOrder(int32_t handle) {
+  mutable_running(handle).to_be_filed = static_cast<int32_t>(to_be_filed_.size());
+  to_be_filed_.push_back(handle);
+}
+
+void Pool::TakeOutOfOrder(int32_t handle) {
+  Running& running = mutable_running(handle);
+  if (const int32_t index = std::exchange(running.to_be_filed, kNone); index != kNone) {
+    const int32_t last = to_be_filed_.back();
+    to_be_filed_.pop_back();
+    if (last == handle) return;
+    to_be_filed_[static_cast<size_t>(index)] = last;
+    mutable_running(last).to_be_filed = index;
+  }
+  if (!std::exchange(running.is_filed, false)) return;
+  const auto group = GroupOf(running);
+  group->gangs.erase(KeyOf(running, handle));
+  if (group->gangs.empty()) preemption_order_[static_cast<size_t>(running.priority)].erase(group);
+}
+
+void Pool::FileInOrder() {
+  for (const int32_t handle : to_be_filed_) {
+    Running& running = mutable_running(handle);
+    running.to_be_filed = kNone;
+    running.is_filed = true;
+    absl::btree_set<PreemptionKey>& gangs = GroupOf(running)->gangs;
+    gangs.insert(gangs.begin(), KeyOf(running, handle));  // where what has started last belongs
+  }
+  to_be_filed_.clear();
+}
+
+std::vector<Pool::PreemptionGroup>::iterator Pool::GroupOf(const Running& running) {
   std::vector<PreemptionGroup>& groups = preemption_order_[static_cast<size_t>(running.priority)];
-  auto group = std::find_if(groups.begin(), groups.end(), [&](const PreemptionGroup& g) { return g.IsOf(running); });
-  if (group == groups.end()) {
-    PreemptionGroup added{static_cast<int64_t>(running.places.size()), running.gives, {}};
-    group = groups.insert(std::lower_bound(groups.begin(), groups.end(), added), std::move(added));
-  }
-  const PreemptionKey key{absl::ToUnixNanos(running.checkpoint), absl::ToUnixNanos(running.start), running.id, handle};
-  if (sign > 0) {
-    group->gangs.insert(group->gangs.begin(), key);  // where what has just started belongs
-  } else {
-    group->gangs.erase(key);
-    if (group->gangs.empty()) groups.erase(group);
-  }
+  const auto found =
+      std::find_if(groups.begin(), groups.end(), [&](const PreemptionGroup& group) { return group.IsOf(running); });
+  if (found != groups.end()) return found;
+  PreemptionGroup added{static_cast<int64_t>(running.places.size()), running.gives, {}};
+  return groups.insert(std::lower_bound(groups.begin(), groups.end(), added), std::move(added));
 }
 
 void Pool::ChargeHeld(const Running& running, int sign, absl::Time now) {

@@ -43,8 +43,10 @@ class Pool {
     absl::Time protected_until;
     bool stopping = false;
     std::optional<GangId> preempted_for;
-    SlotsByLevel gives{};  // slots that come back to usable workers of this pool when it ends
-    bool in_use = false;   // else the entry is nobody's
+    bool is_filed = false;        // in the order of preemption
+    int32_t to_be_filed = kNone;  // where it is among those that belong there
+    SlotsByLevel gives{};         // slots that come back to usable workers of this pool when it ends
+    bool in_use = false;          // else the entry is nobody's
   };
   // Gangs are stopping so that a waiting one can have their slots.
   struct Claim {
@@ -125,7 +127,11 @@ class Pool {
   int64_t NumStoppingFor(const WaitingQueue::Job& job) const;
   // The sizes of it over all gangs; looks at every running gang (running_sizes has those for jobs without labels).
   SizeCounts RunningSizesFor(const WaitingQueue::Job& job) const;
-  const PreemptionOrder& preemption_order() const { return preemption_order_; }
+  // O(log n) for each gang that has started since the last call: most end without anybody having had to give way.
+  const PreemptionOrder& preemption_order() {
+    FileInOrder();
+    return preemption_order_;
+  }
 
   // Everything, as text in a fixed order. Equal contents have equal exports.
   std::string DebugExport() const;
@@ -135,7 +141,10 @@ class Pool {
   int32_t NewRunning();
   // Adds what a running gang means for sums, order and claims (sign 1) or takes it away (sign -1).
   void Count(int32_t handle, int sign);
-  void CountInOrder(int32_t handle, int sign);
+  void PutInOrder(int32_t handle);
+  void TakeOutOfOrder(int32_t handle);
+  void FileInOrder();
+  std::vector<PreemptionGroup>::iterator GroupOf(const Running& running);
   // The gang holds its places from now on (sign 1), or no longer (sign -1).
   void ChargeHeld(const Running& running, int sign, absl::Time now);
   // Takes over what may change while a gang runs.
@@ -153,6 +162,7 @@ class Pool {
   SlotsByLevel num_stopping_{};
   std::array<SlotsByLevel, kAboveAllPriorities + 1> num_by_priority_{};  // not stopping
   PreemptionOrder preemption_order_;
+  std::vector<int32_t> to_be_filed_;  // handles of those that belong there and are not there yet
   absl::btree_map<GangId, Claim> claims_;
 };
 
