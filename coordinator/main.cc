@@ -197,7 +197,6 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> StartServer(const Flags& flags, Coor
   return GrpcServer::Start(coordinator, blob_executor, options);
 }
 
-// The store and what stands on it.
 // Of the disk below a folder. Asked at each submit, so the system is asked ten times a second at most. Thread-safe.
 class DiskSpace {
  public:
@@ -224,6 +223,7 @@ class DiskSpace {
   int64_t free_bytes_ ABSL_GUARDED_BY(mu_) = INT64_MAX;
 };
 
+// The store and what stands on it.
 struct Stores {
   std::unique_ptr<KvStore> store;
   std::unique_ptr<RecordStore> records;

@@ -1,6 +1,8 @@
 #include "experiments/spec.h"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -11,17 +13,6 @@
 
 namespace ursa {
 namespace {
-
-// Without a look at the trials of a search.
-absl::StatusOr<v1::ExperimentSpec> FillAndCheck(const v1::ExperimentSpec& spec) {
-  if (spec.has_execution()) {
-    return absl::InvalidArgumentError("execution: it is set by the server at submit, a recipe cannot say it");
-  }
-  v1::ExperimentSpec filled = spec;
-  FillDefaults(&filled);
-  URSA_RETURN_IF_ERROR(CheckValues(filled));
-  return filled;
-}
 
 // What the dataset and the cluster must offer.
 absl::Status CheckContext(const v1::ExperimentSpec& filled, const ResolveContext& context) {
@@ -62,12 +53,29 @@ absl::Status ApplyOverrides(const std::vector<std::string>& assignments, v1::Exp
   return absl::OkStatus();
 }
 
-absl::Status CheckRecipe(const v1::ExperimentSpec& spec) { return FillAndCheck(spec).status(); }
+bool operator==(const ResolveContext& a, const ResolveContext& b) {
+  const auto tie = [](const ResolveContext& context) {
+    return std::tie(context.dataset, context.num_train, context.num_valid, context.num_classes, context.cluster_slots,
+                    context.worker_slots, context.worker_cores, context.device, context.simd, context.version,
+                    context.earlier_trials);
+  };
+  return tie(a) == tie(b);
+}
+
+absl::StatusOr<v1::ExperimentSpec> CheckRecipe(const v1::ExperimentSpec& spec) {
+  if (spec.has_execution()) {
+    return absl::InvalidArgumentError("execution: it is set by the server at submit, a recipe cannot say it");
+  }
+  v1::ExperimentSpec filled = spec;
+  FillDefaults(&filled);
+  URSA_RETURN_IF_ERROR(CheckValues(filled));
+  return filled;
+}
 
 absl::Status ValidateRecipe(const v1::ExperimentSpec& spec) { return ValidateAndFill(spec).status(); }
 
 absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spec) {
-  URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec filled, FillAndCheck(spec));
+  URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec filled, CheckRecipe(spec));
   TrialRecipes recipes(filled);
   URSA_RETURN_IF_ERROR(
       CheckTrials(filled, [&](const Hyperparameters& values) { return recipes.Make(values).status(); }));
@@ -75,7 +83,11 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spe
 }
 
 absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& spec, const ResolveContext& context) {
-  URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec resolved, FillAndCheck(spec));
+  URSA_ASSIGN_OR_RETURN(v1::ExperimentSpec checked, CheckRecipe(spec));
+  return ResolveChecked(std::move(checked), context);
+}
+
+absl::StatusOr<v1::ExperimentSpec> ResolveChecked(v1::ExperimentSpec resolved, const ResolveContext& context) {
   URSA_RETURN_IF_ERROR(CheckContext(resolved, context));
   ResolveConcurrentTrials(context.cluster_slots, &resolved);
   URSA_RETURN_IF_ERROR(ResolveWarmStart(context.earlier_trials, &resolved));

@@ -36,10 +36,13 @@ struct ResolveContext {
   std::string simd;                          // x86-64-v2, avx2, avx512
   std::string version;                       // of Ursa's binaries
   std::vector<EarlierTrial> earlier_trials;  // of searcher.warm_start.experiment, by number
+
+  friend bool operator==(const ResolveContext& a, const ResolveContext& b);
 };
 
-// What a recipe can get wrong by itself, its hyperparameters' values not put in. Errors: as ValidateRecipe.
-absl::Status CheckRecipe(const v1::ExperimentSpec& spec);
+// Checks what a recipe can get wrong by itself, its hyperparameters' values not put in, and writes out the defaults
+// that need no cluster. Errors: as ValidateRecipe.
+absl::StatusOr<v1::ExperimentSpec> CheckRecipe(const v1::ExperimentSpec& spec);
 
 // Everything that a recipe can get wrong by itself, also with its hyperparameters' values put in. How the batch falls
 // onto the slots is judged by ValidateAndResolve: somebody who asks for more slots than there are is told that first.
@@ -55,6 +58,8 @@ absl::StatusOr<v1::ExperimentSpec> ValidateAndFill(const v1::ExperimentSpec& spe
 // Errors: as ValidateRecipe; FAILED_PRECONDITION: more slots than the cluster has, fewer training images than a batch,
 // no validation image, fewer than two classes; each with both numbers; nothing to start from in earlier_trials.
 absl::StatusOr<v1::ExperimentSpec> ValidateAndResolve(const v1::ExperimentSpec& spec, const ResolveContext& context);
+// The same of what CheckRecipe gave, which it takes and completes.
+absl::StatusOr<v1::ExperimentSpec> ResolveChecked(v1::ExperimentSpec resolved, const ResolveContext& context);
 
 // The recipe of one trial: a resolved recipe with the trial's values put in, and without the search. Errors:
 // INVALID_ARGUMENT, FAILED_PRECONDITION: values that make no valid recipe together (kTrialsCheckedMax says up to which

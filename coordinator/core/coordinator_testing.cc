@@ -222,12 +222,16 @@ v1::DatasetVersion Harness::MakeDataset(FakeWorker* worker, const std::string& n
   return done.version();
 }
 
+absl::StatusOr<v1::Experiment> Harness::Create(const v1::CreateExperimentRequest& request,
+                                               const std::string& request_id, const std::string& user) {
+  return Call<v1::Experiment>([&](Done<v1::Experiment> done) {
+    coordinator_->experiments().Create(RequestKey{Caller{user}, "test", request_id, ""}, request, std::move(done));
+  });
+}
+
 absl::StatusOr<v1::Experiment> Harness::Submit(const std::string& dataset, int32_t slots, const std::string& extra,
                                                const std::string& request_id) {
-  const v1::CreateExperimentRequest request = Recipe(dataset, absl::StrCat("slots_per_trial: ", slots), extra);
-  return Change<v1::Experiment>(
-      [&](Tx& tx, const Caller& caller) { return coordinator_->experiments().Create(tx, caller, request); },
-      request_id);
+  return Create(Recipe(dataset, absl::StrCat("slots_per_trial: ", slots), extra), request_id);
 }
 
 v1::CreateExperimentRequest Harness::Recipe(const std::string& dataset, const std::string& resources,

@@ -139,6 +139,8 @@ class Harness {
   void ReportIngest(FakeWorker* worker, const std::string& task, int64_t epoch, int64_t num_candidates);
   v1::Import GetImport(const std::string& name);
 
+  absl::StatusOr<v1::Experiment> Create(const v1::CreateExperimentRequest& request, const std::string& request_id = "",
+                                        const std::string& user = "admin");
   absl::StatusOr<v1::Experiment> Submit(const std::string& dataset, int32_t slots = 2, const std::string& extra = "",
                                         const std::string& request_id = "");
   // A small recipe; `resources` and `extra` are textproto: "slots_per_trial: 2", "max_restarts: 1".

@@ -64,22 +64,43 @@ absl::StatusOr<std::vector<EarlierTrial>> EarlierTrials(const Tx& tx, const v1::
 
 }  // namespace
 
-absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
-                                                   const v1::CreateExperimentRequest& request) const {
-  URSA_RETURN_IF_ERROR(CheckRecipe(request.spec()));  // what is wrong with it comes before what is not there
-  URSA_ASSIGN_OR_RETURN(const records::DatasetVersionRecord* dataset, FindDataset(tx, request.spec().dataset()));
+void Experiments::Create(const RequestKey& key, const v1::CreateExperimentRequest& request,
+                         Done<v1::Experiment> done) const {
+  Submission submission(request.spec());
+  if (submission.is_long()) {
+    absl::StatusOr<ResolveContext> context = [&] {
+      const Tx tx(env_.commit);
+      return ContextOf(tx, request.spec());
+    }();
+    if (context.ok()) submission.Prepare(*std::move(context));
+  }
+  Mutate<v1::Experiment>(env_, key, std::move(done), [&](Tx& tx) { return Add(tx, key.caller, request, &submission); });
+}
+
+absl::StatusOr<ResolveContext> Experiments::ContextOf(const Tx& tx, const v1::ExperimentSpec& spec) const {
+  URSA_ASSIGN_OR_RETURN(const records::DatasetVersionRecord* dataset, FindDataset(tx, spec.dataset()));
   const v1::DatasetVersion& version = dataset->version();
-  const std::string& pool = request.spec().resources().pool();
+  const std::string& pool = spec.resources().pool();
   URSA_ASSIGN_OR_RETURN(ResolveContext context, scheduler_.OfferOf(tx, pool.empty() ? kDefaultPool : pool));
   context.version = env_.options.version;
   context.dataset = absl::StrCat(version.dataset(), "@", version.version());
   context.num_train = version.num_train();
   context.num_valid = version.num_valid();
   context.num_classes = version.classes_size();
-  URSA_ASSIGN_OR_RETURN(context.earlier_trials, EarlierTrials(tx, request.spec().searcher().warm_start()));
+  URSA_ASSIGN_OR_RETURN(context.earlier_trials, EarlierTrials(tx, spec.searcher().warm_start()));
+  return context;
+}
 
+absl::StatusOr<v1::Experiment> Experiments::Add(Tx& tx, const Caller& caller,
+                                                const v1::CreateExperimentRequest& request,
+                                                Submission* submission) const {
+  URSA_RETURN_IF_ERROR(submission->status());  // what is wrong with it comes before what is not there
+  URSA_ASSIGN_OR_RETURN(const ResolveContext context, ContextOf(tx, request.spec()));
+  URSA_ASSIGN_OR_RETURN(Submission::Plan plan, submission->Take(context));
+  URSA_ASSIGN_OR_RETURN(const records::DatasetVersionRecord* dataset, FindDataset(tx, context.dataset));
+  const v1::DatasetVersion& version = dataset->version();
   records::ExperimentRecord record;
-  URSA_ASSIGN_OR_RETURN(*record.mutable_spec(), ValidateAndResolve(request.spec(), context));
+  *record.mutable_spec() = std::move(plan.resolved);
   record.set_num_steps(NumSteps(record.spec(), version.num_train()));
   record.set_num_epochs(NumEpochs(record.spec()));
   record.set_state(request.paused() ? v1::Experiment::STATE_PAUSED : v1::Experiment::STATE_QUEUED);
@@ -93,7 +114,7 @@ absl::StatusOr<v1::Experiment> Experiments::Create(Tx& tx, const Caller& caller,
   const int64_t id = record.id();
   Mutation mutation;
   mutation.Audit(AuditEvent(env_, caller, "experiment.create", IdName("experiments", 'e', id), context.dataset));
-  trials_.Begin(tx, &record, &mutation);
+  trials_.Begin(tx, std::move(plan.search), plan.operations, &record, &mutation);
   URSA_LOG(INFO) << "experiment=" << Name(id) << (request.paused() ? " ->PAUSED" : " ->QUEUED")
                  << " dataset=" << context.dataset << " trials=" << record.num_trials() << " actor=" << caller.actor;
   mutation.Put(std::move(record));

@@ -9,7 +9,9 @@
 #include "absl/status/statusor.h"
 #include "coordinator/core/environment.h"
 #include "coordinator/core/hang_doctor.h"
+#include "coordinator/core/requests.h"
 #include "coordinator/core/scheduler.h"
+#include "coordinator/core/submission.h"
 #include "coordinator/core/trials.h"
 #include "ursa/v1/experiments.pb.h"
 
@@ -22,8 +24,8 @@ class Experiments {
   Experiments(const Environment* env, Scheduler* scheduler, const HangDoctor* doctor, Trials* trials)
       : env_(*env), scheduler_(*scheduler), doctor_(*doctor), trials_(*trials) {}
 
-  // Get alone gives trials, epochs and checkpoints.
-  absl::StatusOr<v1::Experiment> Create(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request) const;
+  // Takes the lock itself, and not while it judges the recipe. Get alone gives trials, epochs and checkpoints.
+  void Create(const RequestKey& key, const v1::CreateExperimentRequest& request, Done<v1::Experiment> done) const;
   absl::StatusOr<v1::Experiment> Get(const Tx& tx, const std::string& name) const;
   absl::StatusOr<v1::ListExperimentsResponse> List(const Tx& tx, const v1::ListExperimentsRequest& request) const;
   absl::StatusOr<v1::Experiment> Cancel(Tx& tx, const Caller& caller, const std::string& name) const;
@@ -44,6 +46,10 @@ class Experiments {
                                                            const v1::ListMetricPointsRequest& request) const;
 
  private:
+  // What the recipe is resolved with. Errors: NOT_FOUND.
+  absl::StatusOr<ResolveContext> ContextOf(const Tx& tx, const v1::ExperimentSpec& spec) const;
+  absl::StatusOr<v1::Experiment> Add(Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& request,
+                                     Submission* submission) const;
   // Without trials, epochs and checkpoints.
   static v1::Experiment Summary(const Tx& tx, const records::ExperimentRecord& record);
   absl::StatusOr<v1::ListMetricPointsResponse> ReadCharts(const TrialId& trial,

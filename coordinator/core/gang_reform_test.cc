@@ -45,9 +45,7 @@ class GangReformTest : public ::testing::Test {
     harness_.Connect(one);
     harness_.Connect(two);
     harness_.Advance(absl::Seconds(4), {one, two});
-    const auto submitted = harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& caller) {
-      return harness_.coordinator().experiments().Create(tx, caller, Harness::Recipe("bears", resources, extra));
-    });
+    const auto submitted = harness_.Create(Harness::Recipe("bears", resources, extra));
     const std::string id = submitted->experiment_id();
     harness_.Beat(one, "t1.1", 1);
     harness_.Beat(two, "t1.1", 1, 1);

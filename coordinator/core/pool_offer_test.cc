@@ -55,9 +55,7 @@ class ElasticPoolTest : public ::testing::Test {
   }
 
   absl::StatusOr<v1::Experiment> Submit(const std::string& resources) {
-    return harness_.Change<v1::Experiment>([&](Tx& tx, const Caller& caller) {
-      return harness_.coordinator().experiments().Create(tx, caller, Harness::Recipe("bears", resources));
-    });
+    return harness_.Create(Harness::Recipe("bears", resources));
   }
 
   Harness harness_;

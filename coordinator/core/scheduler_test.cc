@@ -26,8 +26,7 @@ class SchedulerTest : public ::testing::Test {
                                            bool paused = false) {
     v1::CreateExperimentRequest request = Harness::Recipe("bears", resources);
     request.set_paused(paused);
-    return harness_.Change<v1::Experiment>(
-        [&](Tx& tx, const Caller&) { return harness_.coordinator().experiments().Create(tx, Caller{user}, request); });
+    return harness_.Create(request, "", user);
   }
   std::string Submit(const std::string& resources, const std::string& user = "ann", bool paused = false) {
     const auto experiment = TrySubmit(resources, user, paused);

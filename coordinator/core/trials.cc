@@ -149,9 +149,8 @@ records::TrialRecord Trials::MakeTrial(const Tx& tx, const records::ExperimentRe
   return trial;
 }
 
-void Trials::Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation) {
-  Search search(experiment->spec());
-  const std::vector<SearchOperation> operations = search.Start();
+void Trials::Begin(Tx& tx, Search search, const std::vector<SearchOperation>& operations,
+                   records::ExperimentRecord* experiment, Mutation* mutation) {
   std::map<int32_t, records::TrialRecord> trials;
   int64_t queue_position = TakeNumber(tx, kQueuePosition, static_cast<int64_t>(search.trials().size()));
   for (const SearchOperation& operation : operations) {

@@ -48,8 +48,9 @@ class Trials {
   explicit Trials(const Environment* env) : env_(*env) {}
 
   // The trials with which a new experiment begins, queued or, if it is wanted so, paused; added to the mutation that
-  // puts the experiment.
-  void Begin(Tx& tx, records::ExperimentRecord* experiment, Mutation* mutation);
+  // puts the experiment. `operations`: those of the start of `search`, which is the experiment's.
+  void Begin(Tx& tx, Search search, const std::vector<SearchOperation>& operations,
+             records::ExperimentRecord* experiment, Mutation* mutation);
 
   // Tells searches what is new about their trials, and carries out what they want.
   void Advance(Tx& tx, const std::set<TrialId>& changed);

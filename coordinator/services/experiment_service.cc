@@ -30,8 +30,9 @@ class ExperimentService : public v1::ExperimentService::CallbackService {
   grpc::ServerUnaryReactor* CreateExperiment(grpc::CallbackServerContext* context,
                                              const v1::CreateExperimentRequest* request,
                                              v1::Experiment* response) override {
-    return Changing(env_, context, "ExperimentService/CreateExperiment", request, response,
-                    [&](Tx& tx, const Caller& caller) { return experiments_.Create(tx, caller, *request); });
+    return Starting(
+        env_, context, "ExperimentService/CreateExperiment", request, response,
+        [&](const RequestKey& key, Done<v1::Experiment> done) { experiments_.Create(key, *request, std::move(done)); });
   }
   grpc::ServerUnaryReactor* GetExperiment(grpc::CallbackServerContext* context, const v1::GetExperimentRequest* request,
                                           v1::Experiment* response) override {

@@ -35,6 +35,10 @@ absl::Status CheckTrials(const v1::ExperimentSpec& filled, const TrialCheck& che
 struct EarlierTrial {
   Hyperparameters hyperparameters;
   std::map<std::string, double> metrics;  // of its best or last validation
+
+  friend bool operator==(const EarlierTrial& a, const EarlierTrial& b) {
+    return a.hyperparameters == b.hyperparameters && a.metrics == b.metrics;
+  }
 };
 
 // Sets max_concurrent_trials where the recipe does not: as many gangs of slots_per_trial as fit into `cluster_slots`

@@ -142,11 +142,10 @@ v1::ExperimentSpec Workload::MakeSpec(const std::string& name) {
 void Workload::Submit(const std::string& name) {
   v1::CreateExperimentRequest request;
   *request.mutable_spec() = MakeSpec(name);
-  Change<v1::CreateExperimentRequest, v1::Experiment>(
+  Ask<v1::CreateExperimentRequest, v1::Experiment>(
       "ExperimentService/CreateExperiment", std::move(request),
-      [](Coordinator& coordinator, Tx& tx, const Caller& caller, const v1::CreateExperimentRequest& asked) {
-        return coordinator.experiments().Create(tx, caller, asked);
-      },
+      [](Coordinator& coordinator, const RequestKey& key, const v1::CreateExperimentRequest& asked,
+         Done<v1::Experiment> done) { coordinator.experiments().Create(key, asked, std::move(done)); },
       [this, name](const absl::StatusOr<v1::Experiment>& experiment) {
         if (experiment.ok()) {
           Watch(experiment->name());
