@@ -13,7 +13,7 @@
 
 namespace ursa {
 
-// Judges and resolves a recipe outside of the coordinator's lock: for each trial of a search that takes some 10 us, in
+// Judges and resolves a recipe outside of the coordinator's lock: that takes some 3 us for each trial of a search, in
 // which nobody else could do anything. What it is resolved with has to be looked up in the state, and may be another
 // when the lock is taken to write; then it is resolved once more.
 class Submission {

@@ -122,7 +122,7 @@ bool Trials::Pauses(const Tx& tx, const records::TrialRecord& trial) {
          !URSA_PLANTED_BUG(ignore_pause);
 }
 
-records::TrialRecord Trials::MakeTrial(const Tx& tx, const records::ExperimentRecord& experiment,
+records::TrialRecord Trials::MakeTrial(const records::ExperimentRecord& experiment, int64_t num_train,
                                        const SearchOperation& create, int64_t queue_position) const {
   records::TrialRecord trial;
   trial.set_experiment_id(experiment.id());
@@ -145,17 +145,18 @@ records::TrialRecord Trials::MakeTrial(const Tx& tx, const records::ExperimentRe
   if (!spec.has_searcher()) return trial;
   if (demand->slots_divide() != 0) demand->set_slots_divide(create.batch_size);
   trial.set_num_epochs(create.total_epochs);
-  trial.set_num_steps(NumTrain(tx, experiment) / create.batch_size * create.total_epochs);
+  trial.set_num_steps(num_train / create.batch_size * create.total_epochs);
   return trial;
 }
 
 void Trials::Begin(Tx& tx, Search search, const std::vector<SearchOperation>& operations,
                    records::ExperimentRecord* experiment, Mutation* mutation) {
   std::map<int32_t, records::TrialRecord> trials;
+  const int64_t num_train = NumTrain(tx, *experiment);
   int64_t queue_position = TakeNumber(tx, kQueuePosition, static_cast<int64_t>(search.trials().size()));
   for (const SearchOperation& operation : operations) {
     if (operation.kind == SearchOperation::Kind::kCreateTrial) {
-      trials[operation.trial] = MakeTrial(tx, *experiment, operation, queue_position++);
+      trials[operation.trial] = MakeTrial(*experiment, num_train, operation, queue_position++);
     } else if (operation.kind == SearchOperation::Kind::kTrainTrial) {
       records::TrialRecord& trial = trials.at(operation.trial);
       trial.set_until_epoch(operation.until_epochs < trial.num_epochs() ? operation.until_epochs : 0);
@@ -257,7 +258,7 @@ void Trials::CarryOut(Tx& tx, int64_t experiment_id, const SearchOperation& oper
   if (operation.kind == Kind::kCreateTrial) {
     records::ExperimentRecord experiment = *tx.state().Find<records::ExperimentRecord>(experiment_id);
     experiment.set_num_trials(operation.trial);
-    tx.Put(MakeTrial(tx, experiment, operation, TakeNumber(tx, kQueuePosition)));
+    tx.Put(MakeTrial(experiment, NumTrain(tx, experiment), operation, TakeNumber(tx, kQueuePosition)));
     tx.Put(std::move(experiment));
     return;
   }

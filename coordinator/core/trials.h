@@ -70,7 +70,8 @@ class Trials {
   };
 
   OpenSearch& Open(const Tx& tx, const records::ExperimentRecord& experiment);
-  records::TrialRecord MakeTrial(const Tx& tx, const records::ExperimentRecord& experiment,
+  // `num_train`: examples of the experiment's dataset.
+  records::TrialRecord MakeTrial(const records::ExperimentRecord& experiment, int64_t num_train,
                                  const SearchOperation& create, int64_t queue_position) const;
   static bool HasModel(const records::TrialRecord& trial);
   // Tells the search what is new about a trial, and carries out what follows.

@@ -95,6 +95,7 @@ void Search::TakeMedianRule(const Method& method) {
 Search::Search(const v1::ExperimentSpec& resolved)
     : spec_(resolved), recipes_(resolved), have_one_length_(HaveOneLength(resolved)), num_trials_(NumTrials(resolved)) {
   brackets_ = {{num_trials_, {NumEpochs(resolved)}}};
+  if (!resolved.has_searcher()) one_length_ = {resolved.data().batch_size(), NumEpochs(resolved)};
   const v1::SearcherSpec& searcher = resolved.searcher();
   switch (searcher.method_case()) {
     case v1::SearcherSpec::kGrid:
