@@ -163,7 +163,11 @@ void TrainRank::Part() {
   // Of an epoch whose end it has not seen this has no checkpoint, though production does: its metrics are unknown here.
   const bool is_whole = !IsEpochEnd() || standing_.epoch * steps_per_epoch_ >= standing_.step;
   std::vector<TaskEvent> events = Progress();
-  if (keeps_state_ && standing_.step > 0 && is_whole) events.push_back(SaveCheckpoint());
+  if (keeps_state_ && standing_.step > 0 && is_whole) {
+    // As Trainer::Part has it: rank 0 may have taken the row with it.
+    if (IsEpochEnd()) events.push_back(Validation());
+    events.push_back(SaveCheckpoint());
+  }
   Report(std::move(events), [this] { Finish(TaskFinished::OUTCOME_STOPPED, "told to stop"); });
 }
 
