@@ -27,9 +27,6 @@ class InsertHintGroups : public rocksdb::SliceTransform {
         return end == std::string_view::npos ? 0 : end + 1;
       }
       case KeyPrefix::kEvent:
-      case KeyPrefix::kMetric:
-      case KeyPrefix::kMetricBlock:
-      case KeyPrefix::kLogEntry:
         return key.size() <= sizeof(uint64_t) ? 0 : key.size() - sizeof(uint64_t);
       default:
         return 0;

@@ -27,10 +27,12 @@ TEST(InsertHintTest, RecordsAreGroupedByTable) {
 TEST(InsertHintTest, NumbersAtTheEndAreLeftAway) {
   EXPECT_EQ(GroupOf(EventKey(1)), "e");
   EXPECT_EQ(GroupOf(EventKey(1)), GroupOf(EventKey(UINT64_MAX)));
-  EXPECT_EQ(GroupOf(MetricKey({1, 2}, "loss", 3)), MetricNamePrefix(KeyPrefix::kMetric, {1, 2}, "loss"));
-  EXPECT_NE(GroupOf(MetricBlockKey({1, 2}, "loss", 0, 3)), GroupOf(MetricBlockKey({1, 2}, "loss", 1, 3)));
-  EXPECT_EQ(GroupOf(LogEntryKey({{1, 2}, 3}, 4)), GroupOf(LogEntryKey({{1, 2}, 3}, 5)));
-  EXPECT_NE(GroupOf(LogEntryKey({{1, 2}, 3}, 4)), GroupOf(LogEntryKey({{1, 2}, 4}, 4)));
+}
+
+TEST(InsertHintTest, WhatIsDeletedByRangesIsInNoGroup) {
+  EXPECT_EQ(GroupOf(MetricKey({1, 2}, "loss", 3)), std::nullopt);
+  EXPECT_EQ(GroupOf(MetricBlockKey({1, 2}, "loss", 0, 3)), std::nullopt);
+  EXPECT_EQ(GroupOf(LogEntryKey({{1, 2}, 3}, 4)), std::nullopt);
 }
 
 TEST(InsertHintTest, WhatComesInNoOrderIsInNoGroup) {

@@ -286,7 +286,7 @@ class RocksStore : public KvStore {
   std::unique_ptr<KvReader> Snapshot() const override { return std::make_unique<RocksSnapshot>(db_.get()); }
 
  private:
-  static rocksdb::Status AddTo(rocksdb::WriteBatch* batch, const WriteBatch::Operation& operation) {
+  rocksdb::Status AddTo(rocksdb::WriteBatch* batch, const WriteBatch::Operation& operation) const {
     switch (operation.kind) {
       case WriteBatch::Kind::kPut:
         URSA_CHECK(!operation.first.empty()) << "empty key";
@@ -295,6 +295,10 @@ class RocksStore : public KvStore {
         URSA_CHECK(!operation.first.empty()) << "empty key";
         return batch->Delete(operation.first);
       case WriteBatch::Kind::kDeleteRange:
+        if (rocks_options_.memtable_insert_with_hint_prefix_extractor->InDomain(operation.first)) {
+          return rocksdb::Status::InvalidArgument("a range of records or events cannot be deleted",
+                                                  "see storage/rocks_insert_hint.h");
+        }
         return batch->DeleteRange(operation.first, operation.second);
     }
     URSA_CHECK(false) << "unknown kind of operation";

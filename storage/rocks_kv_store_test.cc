@@ -10,6 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/keys.h"
 #include "storage/kv_store_conformance.h"
 #include "storage/kv_testing.h"
 
@@ -177,6 +178,46 @@ TEST(RocksKvStoreTest, DamagedTableIsDataLoss) {
   const auto iterator = (*store)->NewIterator({});
   EXPECT_FALSE(iterator->Valid());
   EXPECT_EQ(iterator->status().code(), absl::StatusCode::kDataLoss);
+}
+
+// A batch with a key and one with a range that begins with another of its kind, again and again: what the memtable
+// remembers of one must not lead it astray with the other.
+TEST(RocksKvStoreTest, KeysAreWrittenAndTheirRangesDeletedInTurns) {
+  TemporaryFolder folder;
+  const auto store = *RocksKvStore::Open(folder.path() + "/a", SmallOptions());
+  constexpr uint64_t kKeys = 2000;
+  const auto metric = [](uint64_t number) { return MetricKey({1, 2}, "loss", number); };
+  const auto log = [](uint64_t number) { return LogEntryKey({{1, 2}, 3}, number); };
+  for (uint64_t i = 1; i <= kKeys; ++i) {
+    WriteBatch batch;
+    batch.Put(metric(i), "m");
+    batch.Put(log(i), "l");
+    batch.Put(RecordKey("trials", EventKey(i)), "r");
+    ASSERT_TRUE(store->Write(batch, Durability::kBuffered).ok());
+    if (i % 10 != 0) continue;
+    WriteBatch gone;
+    gone.DeleteRange(metric(i - 9), metric(i));
+    gone.DeleteRange(log(i - 9), log(i));
+    ASSERT_TRUE(store->Write(gone, Durability::kBuffered).ok());
+  }
+  const auto count = [&](const std::string& prefix) {
+    uint64_t num = 0;
+    for (const auto keys = store->NewScan(PrefixRange(prefix)); keys->Valid(); keys->Next()) ++num;
+    return num;
+  };
+  EXPECT_EQ(count(PrefixKey(KeyPrefix::kMetric)), kKeys / 10);
+  EXPECT_EQ(count(PrefixKey(KeyPrefix::kLogEntry)), kKeys / 10);
+  EXPECT_EQ(count(RecordTablePrefix("trials")), kKeys);
+}
+
+TEST(RocksKvStoreTest, ARangeOfKeysWithHintsIsRefused) {
+  TemporaryFolder folder;
+  const auto store = *RocksKvStore::Open(folder.path() + "/a", SmallOptions());
+  WriteBatch batch;
+  batch.Put(RecordKey("trials", "1"), "r");
+  batch.DeleteRange(RecordTablePrefix("trials"), RecordTablePrefix("trials") + '\xff');
+  EXPECT_EQ(store->Write(batch, Durability::kSynced).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(store->Get(RecordKey("trials", "1"))->has_value());
 }
 
 TEST(RocksKvStoreTest, AFileInPlaceOfTheFolderIsAnError) {
