@@ -116,9 +116,38 @@ TEST_P(CollectiveTest, BroadcastCoalesced) {
     const at::Tensor weights =
         at::arange(24).to(at::kFloat).add(100 * rank).reshape({1, 2, 3, 4}).contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor count = at::full({}, rank, at::kLong), empty = at::zeros({0});
-    ASSERT_TRUE(BroadcastCoalesced(collective.get(), {weights, count, empty}).ok());
+    ASSERT_TRUE(BroadcastCoalesced(collective.get(), /*root=*/0, {weights, count, empty}).ok());
     EXPECT_TRUE(at::equal(weights, at::arange(24).to(at::kFloat).reshape({1, 2, 3, 4})));
     EXPECT_EQ(count.item<int64_t>(), 0);
+  });
+}
+
+TEST_P(CollectiveTest, BroadcastCoalescedGoesToThoseThatTake) {
+  // More than one message of a type.
+  constexpr int64_t kLarge = 5'000'000;
+  ForEachRank(GetParam(), 3, [](std::unique_ptr<Collective> collective) {
+    const int rank = collective->rank();
+    const at::Tensor first = at::full({kLarge}, rank, at::kFloat), second = at::full({kLarge}, 10 + rank, at::kFloat);
+    const at::Tensor count = at::full({3}, rank, at::kLong);
+    ASSERT_TRUE(BroadcastCoalesced(collective.get(), /*root=*/1, {first, count, second}, /*takes=*/rank != 2).ok());
+    const int expected = rank == 2 ? 2 : 1;
+    EXPECT_TRUE(at::equal(first, at::full({kLarge}, expected, at::kFloat)));
+    EXPECT_TRUE(at::equal(second, at::full({kLarge}, 10 + expected, at::kFloat)));
+    EXPECT_TRUE(at::equal(count, at::full({3}, expected, at::kLong)));
+  });
+}
+
+TEST_P(CollectiveTest, BroadcastCoalescedReplacesAllOrNothing) {
+  constexpr int64_t kLarge = 7'000'000;  // a message of its own
+  ForEachRank(GetParam(), 2, [](std::unique_ptr<Collective> collective) {
+    if (collective->rank() == 0) {  // dies after the first message
+      EXPECT_TRUE(collective->Broadcast(at::zeros({kLarge}), /*root=*/0).ok());
+      return;
+    }
+    const at::Tensor first = at::ones({kLarge}), second = at::ones({kLarge});
+    const absl::Status status = BroadcastCoalesced(collective.get(), /*root=*/0, {first, second});
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_TRUE(at::equal(first, at::ones({kLarge})));
   });
 }
 

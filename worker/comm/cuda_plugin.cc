@@ -37,6 +37,9 @@ int MakeNcclBackend(void* store, int rank, int world_size, int device, long long
     setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/1);
     setenv("TORCH_NCCL_ENABLE_MONITORING", "0", 1);
     setenv("TORCH_NCCL_DUMP_ON_TIMEOUT", "0", 1);
+    // When torch's watchdog is the first to see a failure it sleeps four times this long, for dumps that are not made,
+    // and a group cannot be closed while it does: by default for a minute.
+    setenv("TORCH_NCCL_WAIT_TIMEOUT_DUMP_MILSEC", "0", 1);
     setenv("TORCH_NCCL_RETHROW_CUDA_ERRORS", "0", 1);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = std::chrono::milliseconds(timeout_ms);

@@ -2,9 +2,11 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <map>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <utility>
@@ -21,6 +23,35 @@ namespace {
 // The last layers' bucket is small, so that its message leaves early; the others as torch's DistributedDataParallel.
 constexpr int64_t kFirstBucketBytes = 1 << 20;
 constexpr int64_t kBucketBytes = 25 << 20;
+
+// Tensors of one type that travel together.
+struct Message {
+  std::vector<at::Tensor> members;
+  int64_t numel = 0;
+};
+
+std::vector<Message> MessagesOf(const std::vector<at::Tensor>& tensors) {
+  std::map<at::ScalarType, std::vector<Message>> by_type;
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.numel() == 0) continue;
+    std::vector<Message>& messages = by_type[tensor.scalar_type()];
+    const auto item_bytes = static_cast<int64_t>(tensor.element_size());
+    if (messages.empty() || (messages.back().numel + tensor.numel()) * item_bytes > kBucketBytes) {
+      messages.emplace_back();
+    }
+    messages.back().members.push_back(tensor);
+    messages.back().numel += tensor.numel();
+  }
+  std::vector<Message> all;
+  for (auto& [type, messages] : by_type) std::move(messages.begin(), messages.end(), std::back_inserter(all));
+  return all;
+}
+
+at::Tensor Flatten(const Message& message) {
+  std::vector<at::Tensor> rows;
+  for (const at::Tensor& member : message.members) rows.push_back(member.detach().reshape({-1}));
+  return at::cat(rows);
+}
 
 }  // namespace
 
@@ -86,21 +117,19 @@ absl::Status DataParallel::Backward(const at::Tensor& loss) {
   }
 }
 
-absl::Status BroadcastCoalesced(Collective* collective, const std::vector<at::Tensor>& tensors) {
+absl::Status BroadcastCoalesced(Collective* collective, int root, const std::vector<at::Tensor>& tensors, bool takes) {
   if (collective->world_size() == 1) return absl::OkStatus();
   const at::NoGradGuard no_grad;
-  std::map<at::ScalarType, std::vector<at::Tensor>> by_type;
-  for (const at::Tensor& tensor : tensors) {
-    if (tensor.numel() > 0) by_type[tensor.scalar_type()].push_back(tensor);
+  const bool is_root = collective->rank() == root;
+  std::vector<std::pair<Message, at::Tensor>> received;
+  for (Message& message : MessagesOf(tensors)) {
+    const at::Tensor flat = is_root ? Flatten(message) : at::empty({message.numel}, message.members[0].options());
+    URSA_RETURN_IF_ERROR(collective->Broadcast(flat, root));
+    if (!is_root && takes) received.emplace_back(std::move(message), flat);
   }
-  for (auto& [type, members] : by_type) {
-    std::vector<at::Tensor> rows;
-    for (const at::Tensor& member : members) rows.push_back(member.detach().reshape({-1}));
-    const at::Tensor flat = at::cat(rows);
-    URSA_RETURN_IF_ERROR(collective->Broadcast(flat, /*root=*/0));
-    if (collective->rank() == 0) continue;
+  for (auto& [message, flat] : received) {
     int64_t offset = 0;
-    for (at::Tensor& member : members) {
+    for (at::Tensor& member : message.members) {
       member.detach().copy_(flat.narrow(0, offset, member.numel()).view(member.sizes()));
       offset += member.numel();
     }

@@ -1,5 +1,6 @@
 #include "worker/nn/layers.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/adaptive_avg_pool2d.h>
 #include <ATen/ops/adaptive_max_pool2d.h>
 #include <ATen/ops/cat.h>
@@ -14,6 +15,8 @@
 
 #include <algorithm>
 
+#include "worker/nn/depthwise_kernels.h"
+
 namespace ursa {
 namespace {
 
@@ -21,6 +24,17 @@ std::string Join(const std::string& prefix, const std::string& name) {
   if (prefix.empty() || name.empty()) return prefix + name;
   return prefix + "." + name;
 }
+
+// The CUDA plug-in's (worker/comm/depthwise_cuda.cc): where there is a tensor on a GPU, the plug-in has been loaded.
+at::Tensor DepthwiseConv2dOnGpu(const at::Tensor& input, const at::Tensor& weight, int64_t stride,
+                                const int64_t padding[2]) {
+  using Operator = at::Tensor(const at::Tensor&, const at::Tensor&, int64_t, int64_t, int64_t);
+  static const auto conv2d =
+      c10::Dispatcher::singleton().findSchemaOrThrow("ursa::depthwise_conv2d", "").typed<Operator>();
+  return conv2d.call(input, weight, stride, padding[0], padding[1]);
+}
+
+bool IsDepthwise(const Conv2dOptions& options) { return options.groups == options.in && options.in == options.out; }
 
 }  // namespace
 
@@ -64,6 +78,10 @@ at::Tensor Conv2d::Forward(const at::Tensor& input) {
       padded = at::constant_pad_nd(input, {padding[1], total[1] - padding[1], padding[0], total[0] - padding[0]});
       padding[0] = padding[1] = 0;
     }
+  }
+  if (is_fused() && padded.is_cuda() && padded.scalar_type() == at::kFloat && IsDepthwise(options_) &&
+      HasDepthwiseKernel(options_.kernel, options_.stride, options_.in)) {
+    return DepthwiseConv2dOnGpu(padded, weight, options_.stride, padding);
   }
   return at::conv2d(padded, weight, /*bias=*/{}, options_.stride, at::IntArrayRef(padding, 2), /*dilation=*/1,
                     options_.groups);

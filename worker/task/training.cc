@@ -28,6 +28,7 @@
 #include "worker/task/loader_batch_source.h"
 #include "worker/task/position_reporter.h"
 #include "worker/task/training_reporter.h"
+#include "worker/task/warm_up.h"
 #include "worker/train/trainer.h"
 
 namespace ursa {
@@ -266,10 +267,11 @@ absl::StatusOr<TrainResult> Train(AgentClient* agent, const TaskAssignment& assi
                                   GroupWatch* watch) {
   const TrainAssignment& train = assignment.train();
   const v1::ExperimentSpec& spec = train.spec();
-  URSA_ASSIGN_OR_RETURN(SplitExamples split, FetchExamples(agent, train));
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<Accelerator> accelerator,
                         OpenAccelerator(assignment.device(), paths.CudaPlugin()));
   URSA_ASSIGN_OR_RETURN(const at::Device device, accelerator->Device(assignment.device_index()));
+  const DeviceWarmUp warm_up(device);
+  URSA_ASSIGN_OR_RETURN(SplitExamples split, FetchExamples(agent, train));
 
   ModelConfig config;
   config.architecture = spec.model().architecture();

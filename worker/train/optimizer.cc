@@ -2,12 +2,14 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -103,6 +105,23 @@ NamedTensors Adam::State() const {
     state.push_back({name + kMoment, slot.moment});
     state.push_back({name + kSquaredMoment, slot.squared_moment});
     state.push_back({name + kSteps, slot.steps});
+  }
+  return state;
+}
+
+absl::StatusOr<NamedTensors> Adam::MakeState(const std::vector<std::string>& names) const {
+  std::unordered_map<std::string, const Parameter*> parameters;
+  for (const Slot& slot : slots_) parameters[slot.parameter->name] = slot.parameter;
+  NamedTensors state;
+  for (const std::string& name : names) {
+    const size_t slash = name.rfind('/');
+    const auto found = parameters.find(name.substr(0, slash));
+    const std::string suffix = slash == std::string::npos ? "" : name.substr(slash);
+    if (found == parameters.end() || (suffix != kMoment && suffix != kSquaredMoment && suffix != kSteps)) {
+      return absl::InvalidArgumentError(absl::StrCat("adam: state \"", name, "\" is of no parameter"));
+    }
+    const at::Tensor& parameter = found->second->tensor;
+    state.push_back({name, suffix == kSteps ? at::empty({}, parameter.options()) : at::empty_like(parameter)});
   }
   return state;
 }

@@ -39,6 +39,10 @@ class Adam {
   // The state under "NAME/moment", "NAME/squared_moment", "NAME/steps", of the parameters that have any; shares memory.
   NamedTensors State() const;
 
+  // Entries for the names of State(), of another rank perhaps, in that order, not set. INVALID_ARGUMENT: a name that is
+  // of no parameter.
+  absl::StatusOr<NamedTensors> MakeState(const std::vector<std::string>& names) const;
+
   // Replaces the state by copies of `tensors`, which State() made. INVALID_ARGUMENT if one belongs to no parameter or
   // has another shape, or if a parameter's state is not complete.
   absl::Status LoadState(const NamedTensors& tensors);

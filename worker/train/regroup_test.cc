@@ -1,4 +1,5 @@
 // Ranks die, at any operation of the group; the others go on with one that was started anew: not a bit is different.
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
@@ -16,6 +17,7 @@
 #include "worker/comm/thread_collective.h"
 #include "worker/train/group_sync.h"
 #include "worker/train/metric_history.h"
+#include "worker/train/optimizer.h"
 #include "worker/train/trainer.h"
 #include "worker/train/training_testing.h"
 
@@ -307,6 +309,27 @@ TEST(ChooseLeaderTest, MostStepsThenFewestEpochsThenLowestRank) {
   EXPECT_EQ(ChooseLeader({{false, 0, 0}, {true, 0, 0}}), 1);
   EXPECT_EQ(ChooseLeader({{true, 5, 1}, {true, 6, 1}, {true, 6, 1}}), 1);
   EXPECT_EQ(ChooseLeader({{true, 6, 2}, {true, 6, 1}, {false, 0, 0}}), 1);
+}
+
+TEST(AdamStateTest, IsMadeFromTheNamesOfAnotherRank) {
+  const auto model = MakeSmallNet(3, /*with_norms=*/true, /*dropout=*/0), other = MakeSmallNet(3, true, 0);
+  for (const Parameter& parameter : model->parameters()) {
+    if (!parameter.is_norm) parameter.tensor.mutable_grad() = at::ones_like(parameter.tensor);  // the others are frozen
+  }
+  Adam adam(model->parameters(), {}), joined(other->parameters(), {});
+  adam.Step(std::vector<double>(static_cast<size_t>(model->num_groups()), 1e-3), 0.9);
+  std::vector<std::string> names;
+  for (const NamedTensor& entry : adam.State()) names.push_back(entry.name);
+  const absl::StatusOr<NamedTensors> made = joined.MakeState(names);
+  ASSERT_TRUE(made.ok()) << made.status();
+  for (size_t i = 0; i < names.size(); ++i) (*made)[i].tensor.copy_(adam.State()[i].tensor);
+  ASSERT_TRUE(joined.LoadState(*made).ok());
+  ASSERT_EQ(joined.State().size(), names.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    EXPECT_TRUE(joined.State()[i].name == names[i] && joined.State()[i].tensor.equal(adam.State()[i].tensor));
+  }
+  EXPECT_EQ(joined.MakeState({"nobody/moment"}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(joined.MakeState({names[0] + "s"}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(MetricHistoryTest, KeepsEveryBitOfTheNewestPoints) {

@@ -12,10 +12,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/failure_cause.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
 #include "worker/comm/data_parallel.h"
+#include "worker/comm/single_rank.h"
 #include "worker/nn/safetensors.h"
 #include "worker/nn/torch_error.h"
 #include "worker/train/checkpoint_writer.h"
@@ -29,16 +31,6 @@ namespace {
 constexpr const char* kValidLoss = "valid_loss";
 constexpr const char* kTrainLoss = "train_loss";
 constexpr uint32_t kDropoutStream = 1;
-
-// One process's view of a group of one.
-class SingleRank : public Collective {
- public:
-  int rank() const override { return 0; }
-  int world_size() const override { return 1; }
-  absl::Status AllReduceSum(at::Tensor) override { return absl::OkStatus(); }
-  absl::Status Broadcast(at::Tensor, int) override { return absl::OkStatus(); }
-  absl::Status Barrier() override { return absl::OkStatus(); }
-};
 
 std::vector<std::string> Columns(const TrainerOptions& options) {
   std::vector<std::string> columns = {kTrainLoss, kValidLoss};
@@ -133,6 +125,8 @@ class Trainer::Impl {
   bool is_done() const { return at_.phase == static_cast<int64_t>(options_.phases.size()); }
   bool has_reached() const { return options_.until_epoch && at_.epoch >= *options_.until_epoch; }
   std::string Plan() const;
+  absl::Status CheckPlan(const std::string& plan) const;
+  void GoTo(const TrainState& state);
   void Mark(const char* doing);
   absl::Status FlushCheckpoints();
   void StartPhase();
@@ -147,6 +141,7 @@ class Trainer::Impl {
   absl::Status EndEpoch(absl::Time start);
   absl::Status Validate(EpochSummary* summary);
   absl::Status SaveCheckpoint(CheckpointReason reason, bool is_best);
+  void NoteCounters();
   CheckpointSnapshot Snapshot();
   TrainResult Result(TrainResult::Outcome outcome) const { return {outcome, at_.step, at_.epoch, at_.metrics}; }
 
@@ -182,20 +177,26 @@ std::string Trainer::Impl::Plan() const {
                       options_.seed);
 }
 
+absl::Status Trainer::Impl::CheckPlan(const std::string& plan) const {
+  if (plan == Plan()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("checkpoint: is of a run of ", plan, ", this one is of ", Plan()));
+}
+
 absl::Status Trainer::Impl::Restore(const Checkpoint& checkpoint) {
   URSA_ASSIGN_OR_RETURN(const SafetensorsContents model, ParseSafetensors(checkpoint.model));
   URSA_ASSIGN_OR_RETURN(const TrainStateFile file, ParseTrainState(checkpoint.state));
-  if (file.plan != Plan()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("checkpoint: is of a run of ", file.plan, ", this one is of ", Plan()));
-  }
+  URSA_RETURN_IF_ERROR(CheckPlan(file.plan));
   URSA_RETURN_IF_ERROR(parts_.model->LoadState(model.tensors));
   URSA_RETURN_IF_ERROR(optimizer_.LoadState(file.optimizer));
-  at_ = file.state;
+  GoTo(file.state);
+  return absl::OkStatus();
+}
+
+void Trainer::Impl::GoTo(const TrainState& state) {
+  at_ = state;
   smoothed_.Restore(at_.smooth_sum, at_.smooth_count);
   best_.best = at_.best;
   if (early_stopping_) early_stopping_->Restore(at_.early_best, static_cast<int>(at_.early_wait));
-  return absl::OkStatus();
 }
 
 void Trainer::Impl::Mark(const char* doing) {
@@ -288,23 +289,35 @@ absl::Status Trainer::Impl::Synchronise() {
   }
   std::vector<at::Tensor> everything;
   for (const NamedTensor& entry : parts_.model->state()) everything.push_back(entry.tensor);
-  return BroadcastCoalesced(collective_, everything);
+  return BroadcastCoalesced(collective_, /*root=*/0, everything);
 }
 
 absl::Status Trainer::Impl::TakeState(int leader, const RankStanding& own, const RankStanding& theirs) {
-  std::vector<std::string> texts(3);  // model, state, history
+  const bool takes = !(own == theirs);
+  NamedTensors optimizer;
+  std::vector<std::string> texts(3);  // counters, names of the optimizer's state, history
   if (collective_->rank() == leader) {
-    const CheckpointSnapshot snapshot = Snapshot();
-    URSA_ASSIGN_OR_RETURN(texts[0], SerializeSafetensors(snapshot.model, snapshot.model_metadata));
-    URSA_ASSIGN_OR_RETURN(texts[1], SerializeSafetensors(snapshot.state, snapshot.state_metadata));
+    NoteCounters();
+    optimizer = optimizer_.State();
+    URSA_ASSIGN_OR_RETURN(texts[0],
+                          SerializeSafetensors(TrainStateTensors(at_, /*optimizer=*/{}), TrainStateMetadata(Plan())));
+    for (const NamedTensor& entry : optimizer) absl::StrAppend(&texts[1], entry.name, "\n");
     texts[2] = history_.ToText();
   }
   URSA_RETURN_IF_ERROR(ShareTexts(collective_, leader, &texts));
-  if (own == theirs) return absl::OkStatus();
-  Checkpoint checkpoint;
-  checkpoint.model = std::move(texts[0]);
-  checkpoint.state = std::move(texts[1]);
-  URSA_RETURN_IF_ERROR(Restore(checkpoint));
+  if (collective_->rank() != leader) {
+    const std::vector<std::string> names = absl::StrSplit(texts[1], '\n', absl::SkipEmpty());
+    URSA_ASSIGN_OR_RETURN(optimizer, optimizer_.MakeState(names));
+  }
+  URSA_ASSIGN_OR_RETURN(const TrainStateFile file, ParseTrainState(texts[0]));
+  URSA_RETURN_IF_ERROR(CheckPlan(file.plan));
+  std::vector<at::Tensor> everything;
+  for (const NamedTensor& entry : parts_.model->state()) everything.push_back(entry.tensor);
+  for (const NamedTensor& entry : optimizer) everything.push_back(entry.tensor);
+  URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, leader, everything, takes));
+  if (!takes) return absl::OkStatus();
+  URSA_RETURN_IF_ERROR(optimizer_.LoadState(optimizer));
+  GoTo(file.state);
   has_state_ = true;
   if (parts_.observer != nullptr) parts_.observer->OnJoined();
   return TellAgain(texts[2]);
@@ -384,7 +397,7 @@ absl::StatusOr<TrainControl> Trainer::Impl::Propose(const Batch& batch, double* 
     URSA_ASSIGN_OR_RETURN(const double mean_loss, Learn(batch));
     URSA_ASSIGN_OR_RETURN(const TrainControl agreed, Agree(mean_loss, batch, loss));
     // Rank 0's statistics are everybody's.
-    URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, statistics_));
+    URSA_RETURN_IF_ERROR(BroadcastCoalesced(collective_, /*root=*/0, statistics_));
     return agreed;
   }();
   if (!control.ok() && !is_alone) copy(kept_buffers_, &buffers_);
@@ -514,7 +527,7 @@ absl::Status Trainer::Impl::SaveCheckpoint(CheckpointReason reason, bool is_best
   return writer_->Submit(std::move(snapshot));
 }
 
-CheckpointSnapshot Trainer::Impl::Snapshot() {
+void Trainer::Impl::NoteCounters() {
   at_.smooth_sum = smoothed_.sum();
   at_.smooth_count = smoothed_.count();
   at_.best = best_.best;
@@ -522,6 +535,10 @@ CheckpointSnapshot Trainer::Impl::Snapshot() {
     at_.early_best = early_stopping_->tracker().best;
     at_.early_wait = early_stopping_->num_without_improvement();
   }
+}
+
+CheckpointSnapshot Trainer::Impl::Snapshot() {
+  NoteCounters();
   const at::NoGradGuard no_grad;
   const auto copy = [](NamedTensors tensors) {
     for (NamedTensor& tensor : tensors)
