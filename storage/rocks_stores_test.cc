@@ -123,6 +123,35 @@ TEST_F(RocksStoresTest, EverythingSurvivesTheDeathOfTheProcess) {
   }
 }
 
+// Points that come one by one, are made into blocks, and are told again by a rank that has taken another's place.
+TEST_F(RocksStoresTest, TheMetricsOfALongTraining) {
+  const Stores stores(folder_);
+  constexpr uint64_t kSteps = 3000;
+  const std::vector<std::string> names = {"accuracy", "error_rate", "train_loss", "valid_loss"};
+  const auto tell = [&](uint64_t step) {
+    std::vector<MetricPoint> points;
+    for (const std::string& name : names) {
+      const auto at = static_cast<double>(step);
+      points.push_back({name, step, at / 100, 1 / at, absl::UnixEpoch()});
+    }
+    ASSERT_TRUE(stores.metrics->Append(kTrial, points, Durability::kBuffered).ok());
+  };
+  for (uint64_t step = 1; step <= kSteps; ++step) {
+    tell(step);
+    if (step % 700 != 0) continue;
+    for (uint64_t again = step - 400; again <= step; ++again) tell(again);
+  }
+  for (const std::string& name : names) {
+    MetricLog::Query query;
+    query.trial = kTrial;
+    query.name = name;
+    const auto page = stores.metrics->Read(query);
+    ASSERT_TRUE(page.ok()) << page.status();
+    ASSERT_EQ(page->points.size(), kSteps) << name;
+    EXPECT_EQ(page->points.back().step, kSteps);
+  }
+}
+
 TEST_F(RocksStoresTest, LargeDeletesLeaveOtherBlobsWhole) {
   Stores stores(folder_);
   const std::string large = RandomBytes(70 << 20, 1);  // enough chunks for a range delete
