@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "google/protobuf/text_format.h"
 
 namespace ursa {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -114,34 +113,44 @@ absl::StatusOr<std::string> BlobCache::Writer::Commit(const std::string& owner, 
   return hash;
 }
 
+int64_t BlobCache::MissingOnDisk(int64_t bytes) const {
+  if (!options_.free_disk_bytes) return 0;
+  return std::max<int64_t>(0, bytes + options_.free_bytes_min - options_.free_disk_bytes());
+}
+
+void BlobCache::EvictLocked(int64_t bytes) {
+  for (auto use = uses_.begin(); bytes > 0 && use != uses_.end();) {
+    const std::string hash = *use++;
+    const Entry& entry = entries_[hash];
+    if (!entry.owners.empty()) continue;
+    bytes -= entry.size_bytes;
+    // Under the lock, so that the same blob, coming anew, is not removed after its arrival.
+    ::unlink(PathOf(hash).c_str());
+    EraseLocked(hash);
+  }
+}
+
+void BlobCache::LeaveRoom() {
+  const int64_t missing = MissingOnDisk(0);
+  absl::MutexLock lock(&mu_);
+  EvictLocked(missing);
+}
+
 absl::Status BlobCache::Reserve(int64_t bytes) {
-  std::vector<std::string> evicted;
+  const int64_t missing = MissingOnDisk(bytes);
   {
     absl::MutexLock lock(&mu_);
-    for (auto use = uses_.begin(); size_bytes_ + bytes > options_.bytes_max && use != uses_.end();) {
-      const std::string hash = *use++;
-      if (!entries_[hash].owners.empty()) continue;
-      evicted.push_back(PathOf(hash));
-      // Under the lock, so that the same blob, coming anew, is not removed after its arrival.
-      ::unlink(evicted.back().c_str());
-      EraseLocked(hash);
-    }
+    EvictLocked(std::max(missing, size_bytes_ + bytes - options_.bytes_max));
     if (size_bytes_ + bytes > options_.bytes_max)
       return absl::ResourceExhaustedError(absl::StrCat("cache: cannot take ", bytes, " bytes more, ", size_bytes_,
                                                        " bytes are in use, the limit is ", options_.bytes_max));
     size_bytes_ += bytes;
   }
-  struct statvfs disk;
-  if (::statvfs(dir_.c_str(), &disk) == 0) {
-    const int64_t free_bytes = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
-    if (free_bytes < bytes + options_.free_bytes_min) {
-      Unreserve(bytes);
-      return absl::ResourceExhaustedError(absl::StrCat("cache: cannot take ", bytes, " bytes more, the disk of \"",
-                                                       dir_, "\" has ", free_bytes, " bytes free, ",
-                                                       options_.free_bytes_min, " must stay free"));
-    }
-  }
-  return absl::OkStatus();
+  if (missing == 0 || MissingOnDisk(bytes) == 0) return absl::OkStatus();
+  Unreserve(bytes);
+  return absl::ResourceExhaustedError(absl::StrCat("cache: cannot take ", bytes, " bytes more, the disk of \"", dir_,
+                                                   "\" has ", options_.free_disk_bytes(), " bytes free, ",
+                                                   options_.free_bytes_min, " must stay free"));
 }
 
 void BlobCache::Unreserve(int64_t bytes) {

@@ -3,6 +3,7 @@
 #define URSA_WORKER_AGENT_BLOB_CACHE_H_
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -25,14 +26,17 @@ namespace ursa {
 // Files are not synced: what a crash of the machine spoiled is found, because a file that was there at the start is
 // hashed before it is used for the first time.
 //
-// A pinned blob is never evicted; among the others the one unused for longest goes first. An owner is any name; tasks
-// and events that wait for their upload are owners. Safe for use by many threads; no lock is held while bytes are read,
-// written or hashed.
+// A pinned blob is never evicted; among the others the one unused for longest goes first, when the cache has reached
+// its limit or the disk has. An owner is any name; tasks and events that wait for their upload are owners. Safe for use
+// by many threads; no lock is held while bytes are read, written or hashed.
 class BlobCache {
  public:
   struct Options {
-    int64_t bytes_max = int64_t{256} << 30;       // of all files; pinned ones included
-    int64_t free_bytes_min = int64_t{256} << 20;  // of the disk, left to others
+    int64_t bytes_max = int64_t{256} << 30;  // of all files; pinned ones included
+    // Of the disk, left to others. More than slots need to be offered (SlotHealth::Options::free_disk_bytes_min), or
+    // the cache would take them out of use.
+    int64_t free_bytes_min = int64_t{1} << 30;
+    std::function<int64_t()> free_disk_bytes;  // null: the disk is not looked at
   };
 
   // A blob that comes in pieces. Destroying it without Commit() leaves nothing. Not thread-safe. Must not outlive the
@@ -77,6 +81,9 @@ class BlobCache {
   void Unpin(const std::string& hash, const std::string& owner);
   void Release(const std::string& owner);
 
+  // Evicts until free_bytes_min are free, as far as blobs can go: others have filled the disk.
+  void LeaveRoom();
+
   int64_t size_bytes() const;
 
  private:
@@ -92,6 +99,10 @@ class BlobCache {
   std::string PathOf(const std::string& hash) const { return dir_ + "/" + hash.substr(0, 2) + "/" + hash; }
   // Sets `bytes` aside, evicting as need be.
   absl::Status Reserve(int64_t bytes);
+  // How much less than free_bytes_min would be free if `bytes` were written; 0: enough is.
+  int64_t MissingOnDisk(int64_t bytes) const;
+  // Removes blobs of at least `bytes`, as far as there are any that are not pinned.
+  void EvictLocked(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unreserve(int64_t bytes);
   // Moves a written file to its place, or drops it if the blob is there.
   absl::Status Adopt(const std::string& hash, const std::string& owner, const std::string& path, int64_t size_bytes,

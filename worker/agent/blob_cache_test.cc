@@ -131,12 +131,52 @@ TEST_F(BlobCacheTest, SurvivesARestartAndFindsDamage) {
   EXPECT_EQ(cache_->size_bytes(), 4);
 }
 
-TEST_F(BlobCacheTest, LeavesRoomOnTheDisk) {
-  options_.bytes_max = int64_t{1} << 60;
-  options_.free_bytes_min = int64_t{1} << 59;
-  Open();
-  const auto hash = Put("bytes");
-  EXPECT_TRUE(absl::IsResourceExhausted(hash.status())) << hash.status();
+// A disk of 50 bytes, of which 10 are to stay free and others take `others`.
+class SmallDiskTest : public BlobCacheTest {
+ protected:
+  SmallDiskTest() {
+    options_.free_bytes_min = 10;
+    options_.free_disk_bytes = [this] {
+      int64_t used = others_;
+      for (const auto& file : fs::recursive_directory_iterator(dir_)) {
+        if (file.is_regular_file()) used += static_cast<int64_t>(file.file_size());
+      }
+      return int64_t{50} - used;
+    };
+    Open();
+  }
+  int64_t others_ = 0;
+};
+
+TEST_F(SmallDiskTest, GivesBlobsUpForNewOnes) {
+  const auto first = Put(std::string(15, '1')), pinned = Put(std::string(15, '2'), "task");
+  cache_->Unpin(*first, "x");
+  const auto third = Put(std::string(20, '3'));
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_TRUE(absl::IsNotFound(cache_->Pin(*first, "y").status()));
+  EXPECT_TRUE(cache_->Pin(*pinned, "y").ok());
+  EXPECT_TRUE(cache_->Pin(*third, "y").ok());
+}
+
+TEST_F(SmallDiskTest, RefusesWhatPinnedBlobsLeaveNoRoomFor) {
+  ASSERT_TRUE(Put(std::string(30, '1')).ok());
+  const auto second = Put(std::string(11, '2'));
+  EXPECT_TRUE(absl::IsResourceExhausted(second.status())) << second.status();
+  EXPECT_EQ(cache_->size_bytes(), 30);
+  EXPECT_TRUE(Put(std::string(10, '3')).ok());
+}
+
+TEST_F(SmallDiskTest, MakesRoomWhenOthersFillTheDisk) {
+  const auto first = Put(std::string(10, '1')), second = Put(std::string(10, '2')), third = Put(std::string(10, '3'));
+  cache_->Unpin(*first, "x");
+  cache_->Unpin(*second, "x");
+  others_ = 11;
+  cache_->LeaveRoom();
+  EXPECT_EQ(cache_->size_bytes(), 20) << "one is enough";
+  EXPECT_TRUE(absl::IsNotFound(cache_->Pin(*first, "y").status()));
+  others_ = 100;
+  cache_->LeaveRoom();
+  EXPECT_EQ(cache_->size_bytes(), 10) << "what is pinned stays";
 }
 
 }  // namespace

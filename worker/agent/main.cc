@@ -142,7 +142,11 @@ absl::Status Run(const WorkerFlags& flags, const sigset_t& signals) {
   ::setenv("NCCL_SOCKET_IFNAME", absl::StrCat("=", flags.fabric).c_str(), /*overwrite=*/0);
   URSA_ASSIGN_OR_RETURN(const std::unique_ptr<GpuSlots> gpus, FindGpus(flags));
   if (gpus != nullptr) options.devices = gpus->devices();
-  options.read_machine = [&own_dir, &gpus] {
+  BlobCache::Options cache_options;
+  cache_options.free_disk_bytes = [&own_dir] { return FreeDiskBytes(own_dir); };
+  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<BlobCache> cache, BlobCache::Open(own_dir + "/cache", cache_options));
+  options.read_machine = [&own_dir, &gpus, &cache] {
+    cache->LeaveRoom();
     MachineReading reading{FreeDiskBytes(own_dir), {}};
     if (gpus != nullptr) reading.gpus = gpus->Read();
     return reading;
@@ -161,7 +165,6 @@ absl::Status Run(const WorkerFlags& flags, const sigset_t& signals) {
   URSA_ASSIGN_OR_RETURN(worker::v1::Hello hello, MakeHello(flags, gpus.get(), files));
   // What the coordinator gives to each rank of a training that is submitted while this worker is as it is.
   options.spare.threads = std::max(1, hello.cores() / std::max(1, hello.slots()));
-  URSA_ASSIGN_OR_RETURN(const std::unique_ptr<BlobCache> cache, BlobCache::Open(own_dir + "/cache", {}));
   const std::unique_ptr<CoordinatorLink> link = NewGrpcCoordinatorLink(std::move(link_options));
 
   Agent agent(link.get(), cache.get(), Clock::Real(), std::move(hello), options);
