@@ -115,7 +115,7 @@ absl::StatusOr<std::string> BlobCache::Writer::Commit(const std::string& owner, 
 
 int64_t BlobCache::MissingOnDisk(int64_t bytes) const {
   if (!options_.free_disk_bytes) return 0;
-  return std::max<int64_t>(0, bytes + options_.free_bytes_min - options_.free_disk_bytes());
+  return std::max<int64_t>(0, bytes - options_.free_disk_bytes());
 }
 
 void BlobCache::EvictLocked(int64_t bytes) {
@@ -131,13 +131,13 @@ void BlobCache::EvictLocked(int64_t bytes) {
 }
 
 void BlobCache::LeaveRoom() {
-  const int64_t missing = MissingOnDisk(0);
+  const int64_t missing = MissingOnDisk(options_.free_bytes_wanted);
   absl::MutexLock lock(&mu_);
   EvictLocked(missing);
 }
 
 absl::Status BlobCache::Reserve(int64_t bytes) {
-  const int64_t missing = MissingOnDisk(bytes);
+  const int64_t missing = MissingOnDisk(bytes + options_.free_bytes_wanted);
   {
     absl::MutexLock lock(&mu_);
     EvictLocked(std::max(missing, size_bytes_ + bytes - options_.bytes_max));
@@ -146,7 +146,7 @@ absl::Status BlobCache::Reserve(int64_t bytes) {
                                                        " bytes are in use, the limit is ", options_.bytes_max));
     size_bytes_ += bytes;
   }
-  if (missing == 0 || MissingOnDisk(bytes) == 0) return absl::OkStatus();
+  if (missing == 0 || MissingOnDisk(bytes + options_.free_bytes_min) == 0) return absl::OkStatus();
   Unreserve(bytes);
   return absl::ResourceExhaustedError(absl::StrCat("cache: cannot take ", bytes, " bytes more, the disk of \"", dir_,
                                                    "\" has ", options_.free_disk_bytes(), " bytes free, ",

@@ -33,9 +33,10 @@ class BlobCache {
  public:
   struct Options {
     int64_t bytes_max = int64_t{256} << 30;  // of all files; pinned ones included
-    // Of the disk, left to others. More than slots need to be offered (SlotHealth::Options::free_disk_bytes_min), or
-    // the cache would take them out of use.
-    int64_t free_bytes_min = int64_t{1} << 30;
+    // Of the disk, left to others: blobs are given up for the first, none is taken beyond the second. Between them lies
+    // what slots need to be offered (SlotHealth::Options::free_disk_bytes_min), which so is not the cache's to take.
+    int64_t free_bytes_wanted = int64_t{1} << 30;
+    int64_t free_bytes_min = int64_t{256} << 20;
     std::function<int64_t()> free_disk_bytes;  // null: the disk is not looked at
   };
 
@@ -81,7 +82,7 @@ class BlobCache {
   void Unpin(const std::string& hash, const std::string& owner);
   void Release(const std::string& owner);
 
-  // Evicts until free_bytes_min are free, as far as blobs can go: others have filled the disk.
+  // Evicts until free_bytes_wanted are free, as far as blobs can go: others have filled the disk.
   void LeaveRoom();
 
   int64_t size_bytes() const;
@@ -99,7 +100,7 @@ class BlobCache {
   std::string PathOf(const std::string& hash) const { return dir_ + "/" + hash.substr(0, 2) + "/" + hash; }
   // Sets `bytes` aside, evicting as need be.
   absl::Status Reserve(int64_t bytes);
-  // How much less than free_bytes_min would be free if `bytes` were written; 0: enough is.
+  // How many of the disk's bytes are missing for `bytes`; 0: they are there.
   int64_t MissingOnDisk(int64_t bytes) const;
   // Removes blobs of at least `bytes`, as far as there are any that are not pinned.
   void EvictLocked(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -131,11 +131,12 @@ TEST_F(BlobCacheTest, SurvivesARestartAndFindsDamage) {
   EXPECT_EQ(cache_->size_bytes(), 4);
 }
 
-// A disk of 50 bytes, of which 10 are to stay free and others take `others`.
+// A disk of 50 bytes, of which others take `others_`: 10 are to stay free, 20 should.
 class SmallDiskTest : public BlobCacheTest {
  protected:
   SmallDiskTest() {
     options_.free_bytes_min = 10;
+    options_.free_bytes_wanted = 20;
     options_.free_disk_bytes = [this] {
       int64_t used = others_;
       for (const auto& file : fs::recursive_directory_iterator(dir_)) {
@@ -149,9 +150,9 @@ class SmallDiskTest : public BlobCacheTest {
 };
 
 TEST_F(SmallDiskTest, GivesBlobsUpForNewOnes) {
-  const auto first = Put(std::string(15, '1')), pinned = Put(std::string(15, '2'), "task");
+  const auto first = Put(std::string(10, '1')), pinned = Put(std::string(15, '2'), "task");
   cache_->Unpin(*first, "x");
-  const auto third = Put(std::string(20, '3'));
+  const auto third = Put(std::string(10, '3'));
   ASSERT_TRUE(third.ok()) << third.status();
   EXPECT_TRUE(absl::IsNotFound(cache_->Pin(*first, "y").status()));
   EXPECT_TRUE(cache_->Pin(*pinned, "y").ok());
@@ -170,7 +171,7 @@ TEST_F(SmallDiskTest, MakesRoomWhenOthersFillTheDisk) {
   const auto first = Put(std::string(10, '1')), second = Put(std::string(10, '2')), third = Put(std::string(10, '3'));
   cache_->Unpin(*first, "x");
   cache_->Unpin(*second, "x");
-  others_ = 11;
+  others_ = 10;
   cache_->LeaveRoom();
   EXPECT_EQ(cache_->size_bytes(), 20) << "one is enough";
   EXPECT_TRUE(absl::IsNotFound(cache_->Pin(*first, "y").status()));
