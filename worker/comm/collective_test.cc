@@ -129,7 +129,10 @@ TEST_P(CollectiveTest, BroadcastCoalescedGoesToThoseThatTake) {
     const int rank = collective->rank();
     const at::Tensor first = at::full({kLarge}, rank, at::kFloat), second = at::full({kLarge}, 10 + rank, at::kFloat);
     const at::Tensor count = at::full({3}, rank, at::kLong);
-    ASSERT_TRUE(BroadcastCoalesced(collective.get(), /*root=*/1, {first, count, second}, /*takes=*/rank != 2).ok());
+    const at::Tensor third = rank == 2 ? at::empty({7}, at::kMeta) : at::full({7}, 20 + rank, at::kFloat);
+    ASSERT_TRUE(
+        BroadcastCoalesced(collective.get(), /*root=*/1, {third, first, count, second}, /*takes=*/rank != 2).ok());
+    EXPECT_TRUE(rank == 2 || at::equal(third, at::full({7}, 21, at::kFloat)));
     const int expected = rank == 2 ? 2 : 1;
     EXPECT_TRUE(at::equal(first, at::full({kLarge}, expected, at::kFloat)));
     EXPECT_TRUE(at::equal(second, at::full({kLarge}, 10 + expected, at::kFloat)));

@@ -123,7 +123,8 @@ absl::Status BroadcastCoalesced(Collective* collective, int root, const std::vec
   const bool is_root = collective->rank() == root;
   std::vector<std::pair<Message, at::Tensor>> received;
   for (Message& message : MessagesOf(tensors)) {
-    const at::Tensor flat = is_root ? Flatten(message) : at::empty({message.numel}, message.members[0].options());
+    const at::TensorOptions options = at::TensorOptions(message.members[0].scalar_type()).device(collective->device());
+    const at::Tensor flat = is_root ? Flatten(message) : at::empty({message.numel}, options);
     URSA_RETURN_IF_ERROR(collective->Broadcast(flat, root));
     if (!is_root && takes) received.emplace_back(std::move(message), flat);
   }

@@ -38,8 +38,8 @@ class DataParallel {
 
 // Replaces `tensors` on every rank by the root's, from device to device, in messages of one type and about 25 MB: all
 // of them or, with an error, none. They have the same shapes and types on all ranks, in the same order. A rank with
-// `takes` false does not replace its own. Takes as much memory again on a rank that replaces them. UNAVAILABLE when a
-// peer died.
+// `takes` false does not replace its own, of which it needs the shapes alone. Takes as much memory again on a rank that
+// replaces them. UNAVAILABLE when a peer died.
 absl::Status BroadcastCoalesced(Collective* collective, int root, const std::vector<at::Tensor>& tensors,
                                 bool takes = true);
 

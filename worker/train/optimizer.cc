@@ -109,7 +109,7 @@ NamedTensors Adam::State() const {
   return state;
 }
 
-absl::StatusOr<NamedTensors> Adam::MakeState(const std::vector<std::string>& names) const {
+absl::StatusOr<NamedTensors> Adam::MakeState(const std::vector<std::string>& names, bool has_values) const {
   std::unordered_map<std::string, const Parameter*> parameters;
   for (const Slot& slot : slots_) parameters[slot.parameter->name] = slot.parameter;
   NamedTensors state;
@@ -121,7 +121,8 @@ absl::StatusOr<NamedTensors> Adam::MakeState(const std::vector<std::string>& nam
       return absl::InvalidArgumentError(absl::StrCat("adam: state \"", name, "\" is of no parameter"));
     }
     const at::Tensor& parameter = found->second->tensor;
-    state.push_back({name, suffix == kSteps ? at::empty({}, parameter.options()) : at::empty_like(parameter)});
+    const at::TensorOptions options = has_values ? parameter.options() : parameter.options().device(at::kMeta);
+    state.push_back({name, suffix == kSteps ? at::empty({}, options) : at::empty_like(parameter, options)});
   }
   return state;
 }

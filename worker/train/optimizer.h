@@ -39,9 +39,10 @@ class Adam {
   // The state under "NAME/moment", "NAME/squared_moment", "NAME/steps", of the parameters that have any; shares memory.
   NamedTensors State() const;
 
-  // Entries for the names of State(), of another rank perhaps, in that order, not set. INVALID_ARGUMENT: a name that is
-  // of no parameter.
-  absl::StatusOr<NamedTensors> MakeState(const std::vector<std::string>& names) const;
+  // Entries for the names of State(), of another rank perhaps, in that order, not set: beside the parameters, or with
+  // `has_values` false only their shapes (on torch's device "meta"), which take no memory. INVALID_ARGUMENT: a name
+  // that is of no parameter.
+  absl::StatusOr<NamedTensors> MakeState(const std::vector<std::string>& names, bool has_values) const;
 
   // Replaces the state by copies of `tensors`, which State() made. INVALID_ARGUMENT if one belongs to no parameter or
   // has another shape, or if a parameter's state is not complete.

@@ -320,7 +320,7 @@ TEST(AdamStateTest, IsMadeFromTheNamesOfAnotherRank) {
   adam.Step(std::vector<double>(static_cast<size_t>(model->num_groups()), 1e-3), 0.9);
   std::vector<std::string> names;
   for (const NamedTensor& entry : adam.State()) names.push_back(entry.name);
-  const absl::StatusOr<NamedTensors> made = joined.MakeState(names);
+  const absl::StatusOr<NamedTensors> made = joined.MakeState(names, /*has_values=*/true);
   ASSERT_TRUE(made.ok()) << made.status();
   for (size_t i = 0; i < names.size(); ++i) (*made)[i].tensor.copy_(adam.State()[i].tensor);
   ASSERT_TRUE(joined.LoadState(*made).ok());
@@ -328,8 +328,13 @@ TEST(AdamStateTest, IsMadeFromTheNamesOfAnotherRank) {
   for (size_t i = 0; i < names.size(); ++i) {
     EXPECT_TRUE(joined.State()[i].name == names[i] && joined.State()[i].tensor.equal(adam.State()[i].tensor));
   }
-  EXPECT_EQ(joined.MakeState({"nobody/moment"}).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(joined.MakeState({names[0] + "s"}).status().code(), absl::StatusCode::kInvalidArgument);
+  const absl::StatusOr<NamedTensors> shapes = joined.MakeState(names, /*has_values=*/false);
+  ASSERT_TRUE(shapes.ok()) << shapes.status();
+  for (size_t i = 0; i < names.size(); ++i) {
+    EXPECT_TRUE((*shapes)[i].tensor.is_meta() && (*shapes)[i].tensor.sizes() == adam.State()[i].tensor.sizes());
+  }
+  EXPECT_EQ(joined.MakeState({"nobody/moment"}, true).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(joined.MakeState({names[0] + "s"}, true).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(MetricHistoryTest, KeepsEveryBitOfTheNewestPoints) {

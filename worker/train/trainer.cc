@@ -307,7 +307,7 @@ absl::Status Trainer::Impl::TakeState(int leader, const RankStanding& own, const
   URSA_RETURN_IF_ERROR(ShareTexts(collective_, leader, &texts));
   if (collective_->rank() != leader) {
     const std::vector<std::string> names = absl::StrSplit(texts[1], '\n', absl::SkipEmpty());
-    URSA_ASSIGN_OR_RETURN(optimizer, optimizer_.MakeState(names));
+    URSA_ASSIGN_OR_RETURN(optimizer, optimizer_.MakeState(names, takes));
   }
   URSA_ASSIGN_OR_RETURN(const TrainStateFile file, ParseTrainState(texts[0]));
   URSA_RETURN_IF_ERROR(CheckPlan(file.plan));
