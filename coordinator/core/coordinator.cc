@@ -167,7 +167,7 @@ void Coordinator::OnMessage(const std::shared_ptr<WorkerSession>& session, worke
       status = absl::InvalidArgumentError("stream: hello must come first, or a newer stream has taken its place");
     } else {
       workers_.Heard(tx, worker_id);
-      if (message.message_case() == Message::kHeartbeat) {
+      if (IsHeartbeat(message)) {
         gangs_.OnHeartbeat(tx, worker_id, message.heartbeat());
         aux_tasks_.OnHeartbeat(tx, worker_id, message.heartbeat());
         for (const auto& task : message.heartbeat().tasks()) {

@@ -202,6 +202,10 @@ int64_t Workers::WorkerOf(const WorkerSession* session) const {
   return it == sessions_.end() ? 0 : it->second;
 }
 
+bool IsHeartbeat(const worker::v1::ConnectRequest& message) {
+  return message.has_heartbeat() || message.ByteSizeLong() == 0;  // not what a newer agent says and is unknown here
+}
+
 void Workers::Heard(Tx& tx, int64_t worker_id) {
   leases_[worker_id].last_heard = env_.clock->Now();
   const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);

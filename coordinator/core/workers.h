@@ -19,6 +19,10 @@
 
 namespace ursa {
 
+// Whether an agent says only that it lives and what runs there. From one on which nothing runs it is an empty message,
+// which costs gRPC less: proto/ursa/worker/v1/worker.proto.
+bool IsHeartbeat(const worker::v1::ConnectRequest& message);
+
 // One stream of an agent, as the coordinator sees it: the gRPC one, or a fake. Thread-safe; never blocks.
 class WorkerSession {
  public:

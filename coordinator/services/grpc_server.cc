@@ -18,6 +18,7 @@
 #include "base/status_macros.h"
 #include "coordinator/core/coordinator.h"
 #include "coordinator/services/grpc_call_support.h"
+#include "coordinator/services/poller_rest.h"
 #include "coordinator/services/services.h"
 #include "coordinator/services/tls_certificate.h"
 
@@ -36,11 +37,12 @@ bool StartsWith(std::string_view text, std::string_view prefix) { return text.su
 // may be those of other tokens, and may be reading it at this moment.
 class Authenticator : public grpc::AuthMetadataProcessor {
  public:
-  explicit Authenticator(const Access* access) : access_(*access) {}
+  Authenticator(const Access* access, PollerRest* rest) : access_(*access), rest_(*rest) {}
 
   bool IsBlocking() const override { return false; }
 
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext*, OutputMetadata*, OutputMetadata*) override {
+    rest_.OnOtherWork();
     const auto path = metadata.find(":path");
     if (path == metadata.end()) return grpc::Status(grpc::StatusCode::INTERNAL, "call: has no path");
     const std::string_view called = ToView(path->second);
@@ -58,10 +60,12 @@ class Authenticator : public grpc::AuthMetadataProcessor {
 
  private:
   const Access& access_;
+  PollerRest& rest_;
 };
 
 class RunningServer : public GrpcServer {
  public:
+  explicit RunningServer(Clock* clock) : rest_(clock) {}
   ~RunningServer() override {
     if (server_ == nullptr) return;
     server_->Shutdown(absl::ToChronoTime(absl::Now() + kShutdownTime));
@@ -69,12 +73,14 @@ class RunningServer : public GrpcServer {
   }
   const std::string& address() const override { return address_; }
 
+  PollerRest rest_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };
 
-std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const GrpcServerOptions& options, const Access* access) {
+std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const GrpcServerOptions& options, const Access* access,
+                                                         PollerRest* rest) {
   std::shared_ptr<grpc::ServerCredentials> credentials;
   if (options.tls_key.empty()) {
     // Plain text that gRPC knows to be loopback, and to which it lets an authenticator be attached.
@@ -84,7 +90,7 @@ std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const GrpcServerOptions
     ssl.pem_key_cert_pairs.push_back({options.tls_key, options.tls_certificate});
     credentials = grpc::SslServerCredentials(ssl);
   }
-  credentials->SetAuthMetadataProcessor(std::make_shared<Authenticator>(access));
+  credentials->SetAuthMetadataProcessor(std::make_shared<Authenticator>(access, rest));
   return credentials;
 }
 
@@ -103,7 +109,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Coordinator* coord
         absl::StrCat("listen address \"", options.listen,
                      "\": is reachable from other machines, which needs TLS (hint: --tls_cert and --tls_key)"));
   }
-  auto running = std::make_unique<RunningServer>();
+  auto running = std::make_unique<RunningServer>(coordinator->env().clock);
   running->services_.push_back(MakeBlobService(coordinator, blob_executor));
   running->services_.push_back(MakeClusterService(coordinator));
   running->services_.push_back(MakeComparisonService(coordinator));
@@ -112,7 +118,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Coordinator* coord
   running->services_.push_back(MakeExperimentService(coordinator));
   running->services_.push_back(MakePredictionService(coordinator));
   running->services_.push_back(MakeRegistryService(coordinator));
-  running->services_.push_back(MakeWorkerService(coordinator));
+  running->services_.push_back(MakeWorkerService(coordinator, &running->rest_));
   URSA_RETURN_IF_ERROR(
       CheckPermissions({"ursa.v1.BlobService", "ursa.v1.ClusterService", "ursa.v1.ComparisonService",
                         "ursa.v1.DatasetService", "ursa.v1.EvaluationService", "ursa.v1.ExperimentService",
@@ -126,7 +132,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Coordinator* coord
   (void)kReflection;
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(options.listen, MakeCredentials(options, &coordinator->access()), &port);
+  builder.AddListeningPort(options.listen, MakeCredentials(options, &coordinator->access(), &running->rest_), &port);
   for (const auto& service : running->services_) builder.RegisterService(service.get());
   builder.SetMaxReceiveMessageSize(options.message_bytes_max);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, options.metadata_bytes_max);

@@ -8,9 +8,11 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/digest.h"
@@ -260,6 +262,66 @@ TEST_F(GrpcServerTest, AWorkersStream) {
   ASSERT_TRUE(stream->Write(hello));  // out of order
   EXPECT_FALSE(stream->Read(&answer));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(GrpcServerTest, AnEmptyMessageIsAHeartbeatButAnUnknownOneIsRefused) {
+  grpc::ClientContext context;
+  Prepare(&context, kWorker);
+  auto stream = worker::v1::WorkerService::NewStub(channel_)->Connect(&context);
+  worker::v1::ConnectRequest message = MakeHello();
+  ASSERT_TRUE(stream->Write(message));
+  worker::v1::ConnectResponse answer;
+  ASSERT_TRUE(stream->Read(&answer) && stream->Read(&answer));
+  message.Clear();
+  ASSERT_TRUE(stream->Write(message));
+  message.GetReflection()->MutableUnknownFields(&message)->AddVarint(99, 1);  // a newer agent's
+  ASSERT_TRUE(stream->Write(message));
+  EXPECT_FALSE(stream->Read(&answer));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "stream: a message of an unknown kind");
+}
+
+// So many that gRPC's threads rest (PollerRest): calls are answered all the same, and the server ends.
+TEST_F(GrpcServerTest, CallsAmongThousandsOfHeartbeats) {
+  grpc::ClientContext context;
+  Prepare(&context, kWorker);
+  auto stream = worker::v1::WorkerService::NewStub(channel_)->Connect(&context);
+  ASSERT_TRUE(stream->Write(MakeHello()));
+  worker::v1::ConnectResponse answer;
+  ASSERT_TRUE(stream->Read(&answer) && stream->Read(&answer));
+  absl::Mutex mu;
+  int num_beats = 0;
+  bool is_ending = false;
+  std::thread beats([&] {
+    while (stream->Write(worker::v1::ConnectRequest())) {
+      absl::MutexLock lock(&mu);
+      if (is_ending) return;
+      ++num_beats;
+    }
+  });
+  const auto stub = v1::ClusterService::NewStub(channel_);
+  for (int i = 0; i < 20; ++i) {
+    {
+      absl::MutexLock lock(&mu);
+      num_beats = 0;
+      const int count = 500 * (i % 8);  // within and beyond the time in which nobody rests
+      const auto are_sent = [&] { return num_beats >= count; };
+      ASSERT_TRUE(mu.AwaitWithTimeout(absl::Condition(&are_sent), absl::Seconds(60)));
+    }
+    grpc::ClientContext call;
+    Prepare(&call, kAdmin);
+    v1::Status status;
+    EXPECT_TRUE(stub->GetStatus(&call, v1::GetStatusRequest(), &status).ok());
+    EXPECT_EQ(status.workers(), 1);
+  }
+  {
+    absl::MutexLock lock(&mu);
+    is_ending = true;
+  }
+  beats.join();
+  context.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 // A connection may carry the calls of several: a proxy's does.

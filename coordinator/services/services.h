@@ -12,8 +12,9 @@ namespace ursa {
 
 class Coordinator;
 class Executor;
+class PollerRest;
 
-// Each borrows the coordinator, which outlives it; thread-safe. `blob_executor` does the reading and writing of blobs.
+// Each borrows what it is given, which outlives it; thread-safe. `blob_executor` does the reading and writing of blobs.
 std::unique_ptr<grpc::Service> MakeBlobService(Coordinator* coordinator, Executor* blob_executor);
 std::unique_ptr<grpc::Service> MakeClusterService(Coordinator* coordinator);
 std::unique_ptr<grpc::Service> MakeComparisonService(Coordinator* coordinator);
@@ -22,7 +23,7 @@ std::unique_ptr<grpc::Service> MakeEvaluationService(Coordinator* coordinator);
 std::unique_ptr<grpc::Service> MakeExperimentService(Coordinator* coordinator);
 std::unique_ptr<grpc::Service> MakePredictionService(Coordinator* coordinator);
 std::unique_ptr<grpc::Service> MakeRegistryService(Coordinator* coordinator);
-std::unique_ptr<grpc::Service> MakeWorkerService(Coordinator* coordinator);
+std::unique_ptr<grpc::Service> MakeWorkerService(Coordinator* coordinator, PollerRest* rest);
 
 }  // namespace ursa
 

@@ -8,6 +8,7 @@
 #include "absl/synchronization/mutex.h"
 #include "coordinator/core/coordinator.h"
 #include "coordinator/services/grpc_call_support.h"
+#include "coordinator/services/poller_rest.h"
 #include "coordinator/services/services.h"
 #include "ursa/worker/v1/worker.grpc.pb.h"
 
@@ -24,8 +25,8 @@ constexpr size_t kQueueMessagesMax = 100'000;
 class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, public WorkerSession {
  public:
   // Whose token it is was found out again (CallerOf): if it is nobody's any more, the stream ends at once.
-  static Stream* Start(Coordinator* coordinator, const absl::StatusOr<Caller>& caller) {
-    auto stream = std::shared_ptr<Stream>(new Stream(coordinator, caller.ok() ? *caller : Caller{}));
+  static Stream* Start(Coordinator* coordinator, PollerRest* rest, const absl::StatusOr<Caller>& caller) {
+    auto stream = std::shared_ptr<Stream>(new Stream(coordinator, rest, caller.ok() ? *caller : Caller{}));
     stream->self_ = stream;
     absl::MutexLock lock(&stream->mu_);
     if (caller.ok()) {
@@ -54,6 +55,8 @@ class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, 
 
   void OnReadDone(bool ok) override {
     if (!ok) return Close(absl::OkStatus());
+    const bool is_heartbeat = IsHeartbeat(request_);
+    if (!is_heartbeat) rest_.OnOtherWork();
     coordinator_->OnMessage(self_, std::move(request_), [self = self_](absl::Status status) {
       if (!status.ok()) return self->Close(std::move(status));
       absl::MutexLock lock(&self->mu_);
@@ -61,6 +64,7 @@ class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, 
       self->request_.Clear();
       self->StartRead(&self->request_);
     });
+    if (is_heartbeat) rest_.OnHeartbeat();
   }
 
   void OnWriteDone(bool ok) override {
@@ -83,7 +87,8 @@ class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, 
   }
 
  private:
-  Stream(Coordinator* coordinator, Caller caller) : WorkerSession(std::move(caller)), coordinator_(coordinator) {}
+  Stream(Coordinator* coordinator, PollerRest* rest, Caller caller)
+      : WorkerSession(std::move(caller)), coordinator_(coordinator), rest_(*rest) {}
 
   void CloseLocked(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (status_) return;
@@ -102,6 +107,7 @@ class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, 
   }
 
   Coordinator* const coordinator_;
+  PollerRest& rest_;
   std::shared_ptr<Stream> self_;  // until OnDone
   ConnectRequest request_;        // being read, then handed over
 
@@ -114,7 +120,7 @@ class Stream : public grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>, 
 
 class WorkerService : public worker::v1::WorkerService::CallbackService {
  public:
-  explicit WorkerService(Coordinator* coordinator) : coordinator_(coordinator) {}
+  WorkerService(Coordinator* coordinator, PollerRest* rest) : coordinator_(coordinator), rest_(*rest) {}
 
   grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context, const worker::v1::JoinRequest* request,
                                  worker::v1::JoinResponse* response) override {
@@ -122,17 +128,18 @@ class WorkerService : public worker::v1::WorkerService::CallbackService {
                     [&](Tx& tx, const Caller& caller) { return coordinator_->admission().Join(tx, caller, *request); });
   }
   grpc::ServerBidiReactor<ConnectRequest, ConnectResponse>* Connect(grpc::CallbackServerContext* context) override {
-    return Stream::Start(coordinator_, CallerOf(coordinator_->env(), *context));
+    return Stream::Start(coordinator_, &rest_, CallerOf(coordinator_->env(), *context));
   }
 
  private:
   Coordinator* const coordinator_;
+  PollerRest& rest_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeWorkerService(Coordinator* coordinator) {
-  return std::make_unique<WorkerService>(coordinator);
+std::unique_ptr<grpc::Service> MakeWorkerService(Coordinator* coordinator, PollerRest* rest) {
+  return std::make_unique<WorkerService>(coordinator, rest);
 }
 
 }  // namespace ursa

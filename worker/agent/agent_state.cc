@@ -306,8 +306,7 @@ void AgentState::StepSending(absl::Time now) {
     }
     if (now >= heartbeat_at_) {
       heartbeat_at_ = now + heartbeat_;
-      ConnectRequest message;
-      message.mutable_heartbeat();
+      ConnectRequest message;  // empty if nothing runs
       for (auto& status : tasks_.Running(now)) *message.mutable_heartbeat()->add_tasks() = std::move(status);
       Send(std::move(message));
     }

@@ -60,7 +60,8 @@ class AgentStateTest : public testing::Test {
     const auto& message = std::get<SendMessage>(action).message;
     if (message.has_hello())
       return absl::StrCat("hello \"", message.hello().worker_id(), "\" ", message.hello().tasks_size());
-    if (message.has_heartbeat()) return absl::StrCat("heartbeat ", message.heartbeat().tasks_size());
+    if (message.has_heartbeat() || message.ByteSizeLong() == 0)
+      return absl::StrCat("heartbeat ", message.heartbeat().tasks_size());
     if (message.has_rendezvous()) return absl::StrCat("ask ", message.rendezvous().call_id());
     if (message.has_slots()) return absl::StrCat("slots ", message.slots().slots_size());
     std::string text = absl::StrCat("events ", message.events().sequence());

@@ -11,7 +11,7 @@
 //               gRPC server with nothing behind it (the limit), and puts of as many bytes into etcd.
 //   batch       the same calls with a search of 1000 trials each, all made and queued at once; tasks = trials.
 //   heartbeats  10 000 workers, each with its own stream, over 16 connections, one heartbeat a second each: CPU seconds
-//               of the server process a second. Beside it: the same against the bare server.
+//               of the server process a second, and what a call takes meanwhile. Beside it: the bare server.
 // In every form: what was acknowledged is there, once, also after kill -9; every worker is alive at the end.
 #include <algorithm>
 #include <cstdint>
@@ -161,9 +161,26 @@ void MeasureBatch(const Options& options, Results* results) {
   cluster.Check(num_started);
 }
 
-// CPU seconds a second of a server under the fleet.
+// Calls one after the other, with pauses in which the server comes to rest.
+void MeasureCalls(const Options& options, const std::string& side, const std::function<void()>& call,
+                  Results* results) {
+  constexpr absl::Duration kPause = absl::Milliseconds(150);
+  std::vector<double> millis;
+  for (const absl::Time end = absl::Now() + options.form.watch; absl::Now() < end;) {
+    // At another moment of the beats each time.
+    absl::SleepFor(kPause + absl::Milliseconds(millis.size() % 17));
+    const absl::Time began = absl::Now();
+    call();
+    millis.push_back(absl::ToDoubleMilliseconds(absl::Now() - began));
+  }
+  std::sort(millis.begin(), millis.end());
+  results->Add(side + ", p50 of a call", millis[millis.size() / 2]);
+  results->Add(side + ", slowest call", millis.back());
+}
+
+// CPU seconds a second of a server under the fleet, then what a `call` takes.
 void MeasureFleet(const Options& options, const std::string& side, const std::string& address, const std::string& token,
-                  ChildProcess* process, Results* results, const std::function<void()>& check) {
+                  ChildProcess* process, Results* results, const std::function<void()>& call) {
   WorkerFleet::Options fleet_options;
   fleet_options.address = address;
   fleet_options.token = token;
@@ -179,14 +196,14 @@ void MeasureFleet(const Options& options, const std::string& side, const std::st
   const double seconds = absl::ToDoubleSeconds(absl::Now() - began);
   results->Add(side + ", cores", (process->CpuSeconds() - cpu_before) / seconds);
   results->Add(side + ", heartbeats", static_cast<double>(fleet.num_heartbeats() - beats_before) / seconds);
+  if (call) MeasureCalls(options, side, call, results);
   URSA_CHECK(fleet.num_broken() == 0) << side << ": " << fleet.num_broken() << " streams ended";
-  check();
 }
 
 void MeasureHeartbeats(const Options& options, Results* results) {
   {
     EchoServer echo;
-    MeasureFleet(options, "echo under heartbeats", echo.address(), "none", &echo.process(), results, [] {});
+    MeasureFleet(options, "echo under heartbeats", echo.address(), "none", &echo.process(), results, nullptr);
   }
   CoordinatorServer server(options.coordinator);
   MeasureFleet(options, "ursa under heartbeats", server.address(), server.worker_token(), &server.process(), results,
@@ -212,6 +229,8 @@ void Print(const std::string& form_name, const Options& options, Results* result
   for (const char* side : {"echo under heartbeats", "ursa under heartbeats"}) {
     results->Print(absl::StrCat(side, ", heartbeats"), "a second", 0);
     results->Print(absl::StrCat(side, ", cores"), "cores", 3);
+    results->Print(absl::StrCat(side, ", p50 of a call"), "ms", 2);
+    results->Print(absl::StrCat(side, ", slowest call"), "ms", 2);
   }
   if (results->Has("ursa, durable submits")) {
     std::printf("goal: 8000 submits/s, one third of the limit; it is %.2f of the limit",

@@ -61,7 +61,7 @@ void FakeCoordinator::OnRequest(int64_t stream_id, const ConnectRequest& request
     SendLocked(stream_id, response);
     *response.mutable_desired() = desired_;
     SendLocked(stream_id, response);
-  } else if (request.has_heartbeat()) {
+  } else if (request.has_heartbeat() || request.ByteSizeLong() == 0) {
     ++received_.num_heartbeats;
     received_.last_heartbeat.assign(request.heartbeat().tasks().begin(), request.heartbeat().tasks().end());
   } else if (request.has_slots()) {
