@@ -139,10 +139,12 @@ bool AuxTasks::OnEvent(Tx& tx, int64_t worker_id, const worker::v1::StampedEvent
 }
 
 void AuxTasks::OnHeartbeat(Tx& tx, int64_t worker_id, const worker::v1::Heartbeat& heartbeat) {
+  const auto& tasks = tx.state().LoadOf(worker_id).aux_tasks;
+  if (tasks.empty()) return;
   const absl::Time now = env_.clock->Now();
   const absl::Time connected = workers_.ConnectedSince(worker_id);
   std::vector<int64_t> gone;
-  for (const int64_t id : tx.state().LoadOf(worker_id).aux_tasks) {
+  for (const int64_t id : tasks) {
     const auto& task = *tx.state().Find<records::AuxTaskRecord>(id);
     if (!task.ending()) continue;
     const auto& alive = heartbeat.tasks();

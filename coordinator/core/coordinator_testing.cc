@@ -44,8 +44,8 @@ void FakeWorker::Session::Send(worker::v1::ConnectResponse message) {
 }
 
 void Harness::Start() {
-  ASSERT_TRUE(CheckStoreFormat(&store_).ok());
-  auto blobs = BlobStore::Open(&store_, &clock_, BlobStore::Options());
+  ASSERT_TRUE(CheckStoreFormat(store_).ok());
+  auto blobs = BlobStore::Open(store_, &clock_, BlobStore::Options());
   ASSERT_TRUE(blobs.ok()) << blobs.status();
   blobs_ = *std::move(blobs);
   auto commit = Commit::Open(&records_, Commit::Options());
@@ -71,7 +71,7 @@ void Harness::Restart(absl::Duration downtime) {
   coordinator_ = nullptr;
   commit_ = nullptr;
   blobs_ = nullptr;
-  store_.Crash();
+  memory_.Crash();
   clock_.Advance(downtime);
   Start();
 }

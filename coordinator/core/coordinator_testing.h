@@ -1,4 +1,5 @@
-// For tests: a Coordinator over a store in memory, driven by hand, and workers that speak the stream's messages.
+// For tests: a Coordinator, over a store in memory unless given another, driven by hand, and workers that speak the
+// stream's messages.
 #ifndef URSA_COORDINATOR_CORE_COORDINATOR_TESTING_H_
 #define URSA_COORDINATOR_CORE_COORDINATOR_TESTING_H_
 
@@ -75,10 +76,12 @@ class FakeWorker {
 class Harness {
  public:
   Harness() { Start(); }
+  // Over that store, which outlives it and stays open through Restart().
+  explicit Harness(KvStore* store) : store_(store) { Start(); }
 
   Coordinator& coordinator() { return *coordinator_; }
   BlobStore& blobs() { return *blobs_; }
-  MemoryKvStore& store() { return store_; }
+  MemoryKvStore& store() { return memory_; }
   PredictionLedger& ledger() { return ledger_; }
   FakeClock& clock() { return clock_; }
   Executor& executor() { return executor_; }
@@ -157,11 +160,12 @@ class Harness {
 
   const Caller admin_{"admin"};
   FakeClock clock_;
-  MemoryKvStore store_;
-  RecordStore records_{&store_};
-  MetricLog metrics_{&store_, MetricLog::Options()};
-  LogStore logs_{&store_, LogStore::Options()};
-  PredictionLedger ledger_{&store_, PredictionLedger::Options()};
+  MemoryKvStore memory_;
+  KvStore* const store_ = &memory_;
+  RecordStore records_{store_};
+  MetricLog metrics_{store_, MetricLog::Options()};
+  LogStore logs_{store_, LogStore::Options()};
+  PredictionLedger ledger_{store_, PredictionLedger::Options()};
   ManualExecutor executor_;
   CoordinatorOptions options_;
   std::unique_ptr<BlobStore> blobs_;

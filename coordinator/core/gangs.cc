@@ -235,10 +235,12 @@ void Gangs::OnHeartbeat(Tx& tx, int64_t worker_id, const worker::v1::Heartbeat& 
   for (const worker::v1::TaskStatus& status : heartbeat.tasks()) OnAlive(tx, worker_id, status);
   // An order, and that it is withdrawn, arrive in this order on one stream, and a new stream begins with all orders.
   if (URSA_PLANTED_BUG(wait_for_the_unseen)) return;
+  const auto& trials = tx.state().LoadOf(worker_id).trials;
+  if (trials.empty()) return;
   const absl::Time due = env_.clock->Now() - env_.options.unseen_time;
   if (workers_.ConnectedSince(worker_id) > due) return;
   std::vector<TrialId> overdue;
-  for (const TrialId& id : tx.state().LoadOf(worker_id).trials) {
+  for (const TrialId& id : trials) {
     const records::Gang& gang = tx.state().Find<records::TrialRecord>(id)->gang();
     if (gang.phase() != records::Gang::PHASE_ENDING || FromTimestamp(gang.phase_time()) > due) continue;
     for (int32_t r = 0; r < gang.ranks_size(); ++r) {

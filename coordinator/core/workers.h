@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/core/environment.h"
@@ -142,7 +143,7 @@ class Workers {
   absl::Time last_tick_;
   absl::Time next_look_ = absl::InfinitePast();  // before it no lease ends: most ticks need not look at all workers
   std::set<int64_t> usability_changes_;
-  std::map<const WorkerSession*, int64_t> sessions_;
+  absl::flat_hash_map<const WorkerSession*, int64_t> sessions_;
 };
 
 }  // namespace ursa

@@ -15,7 +15,7 @@
 namespace ursa {
 
 // gRPC runs callbacks in two threads or more, and whichever hears of an event first hands the watch over the sockets to
-// another: two switches of context for each heartbeat, a third of its cost (tools/bench/README.md). One thread is
+// another: two switches of context for each heartbeat, a quarter of its cost (tools/bench/README.md). One thread is
 // enough for heartbeats. So while they come by the thousand in a second and nothing else does, all threads but one
 // rest, in the callback of a heartbeat; they are back as soon as anything else comes. Thread-safe.
 class PollerRest {
