@@ -4,7 +4,8 @@ namespace ursa {
 
 void PollerRest::Count(absl::Time now) {
   if (now >= interval_end_) {
-    are_many_ = heartbeats_ >= options_.heartbeats_min && now < interval_end_ + options_.rest_max;
+    is_worth_it_ = heartbeats_ >= options_.heartbeats_min && heartbeats_ <= options_.heartbeats_max &&
+                   now < interval_end_ + options_.rest_max;
     heartbeats_ = 0;
     interval_end_ = now + options_.rest_max;
   }
@@ -16,7 +17,7 @@ void PollerRest::OnHeartbeat() {
   absl::MutexLock lock(&mu_);
   threads_.insert(std::this_thread::get_id());
   Count(now);
-  if (!are_many_ || now < quiet_until_ || num_resting_ + 1 >= threads_.size()) return;
+  if (!is_worth_it_ || now < quiet_until_ || num_resting_ + 1 >= threads_.size()) return;
   ++num_resting_;
   const int64_t num_other_before = num_other_;
   const auto has_work = [&] {

@@ -23,7 +23,9 @@ class PollerRest {
   struct Options {
     // At most so long at a time: what comes while the thread that is awake is held up waits no longer.
     absl::Duration rest_max = absl::Milliseconds(20);
-    int heartbeats_min = 20;                         // in `rest_max`: fewer are not worth it
+    // In `rest_max`. Fewer are not worth it; more, 22 500 a second, are not left to one thread.
+    int heartbeats_min = 20;
+    int heartbeats_max = 450;
     absl::Duration quiet = absl::Milliseconds(100);  // nobody rests so soon after other work
   };
   explicit PollerRest(Clock* clock) : PollerRest(clock, Options()) {}
@@ -38,7 +40,7 @@ class PollerRest {
   size_t num_resting() const;
 
  private:
-  // Of the interval of `rest_max` in which `now` lies.
+  // One more, in the interval of `rest_max` in which `now` lies.
   void Count(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Clock& clock_;
@@ -50,8 +52,8 @@ class PollerRest {
   int64_t num_other_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Time quiet_until_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   absl::Time interval_end_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
-  int heartbeats_ ABSL_GUARDED_BY(mu_) = 0;     // in this interval
-  bool are_many_ ABSL_GUARDED_BY(mu_) = false;  // in the one before
+  int heartbeats_ ABSL_GUARDED_BY(mu_) = 0;        // in this interval
+  bool is_worth_it_ ABSL_GUARDED_BY(mu_) = false;  // as many came in the one before
 };
 
 }  // namespace ursa

@@ -146,6 +146,13 @@ TEST_F(PollerRestTest, NobodyRestsWhileThereAreFewHeartbeats) {
   EXPECT_TRUE(first_.IsBack());
 }
 
+TEST_F(PollerRestTest, NobodyRestsWhileThereAreMoreThanOneThreadShouldCarry) {
+  BeatOften(451);
+  first_.Beat(1);
+  EXPECT_TRUE(first_.IsBack());
+  EXPECT_EQ(rest_.num_resting(), 0);
+}
+
 TEST_F(PollerRestTest, AThreadThatIsAloneNeverRests) {
   for (int i = 0; i < 3; ++i) {
     first_.Beat(kMany);
