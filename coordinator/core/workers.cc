@@ -40,6 +40,11 @@ void FillRecord(const worker::v1::Hello& hello, records::WorkerRecord* record) {
 
 }  // namespace
 
+bool IsHeartbeat(const worker::v1::ConnectRequest& message) {
+  if (message.message_case() != worker::v1::ConnectRequest::MESSAGE_NOT_SET) return message.has_heartbeat();
+  return message.ByteSizeLong() == 0;  // otherwise it is what a newer agent says
+}
+
 void Workers::Restore(Tx& tx) {
   last_tick_ = env_.clock->Now();
   for (const auto& [id, record] : tx.state().All<records::WorkerRecord>()) {
@@ -202,10 +207,6 @@ int64_t Workers::WorkerOf(const WorkerSession* session) const {
   return it == sessions_.end() ? 0 : it->second;
 }
 
-bool IsHeartbeat(const worker::v1::ConnectRequest& message) {
-  return message.has_heartbeat() || message.ByteSizeLong() == 0;  // not what a newer agent says and is unknown here
-}
-
 void Workers::Heard(Tx& tx, int64_t worker_id) {
   leases_[worker_id].last_heard = env_.clock->Now();
   const auto* record = tx.state().Find<records::WorkerRecord>(worker_id);
@@ -296,7 +297,7 @@ std::vector<const records::WorkerRecord*> Workers::UsableWorkers(const Tx& tx) c
   for (const auto& [session, id] : sessions_) {
     if (IsUsable(tx, id)) usable.push_back(tx.state().Find<records::WorkerRecord>(id));
   }
-  // Sessions are in order of their addresses: decisions must not depend on that.
+  // Sessions are in no order: decisions must not depend on that.
   std::sort(usable.begin(), usable.end(),
             [](const records::WorkerRecord* a, const records::WorkerRecord* b) { return a->id() < b->id(); });
   return usable;
